@@ -1,0 +1,55 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check lint types imports format lock clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# Built quietly, and again only when a lock changed.
+$(STAMP): requirements-dev.lock pyproject.toml
+	@echo "Preparing $(VENV) (once; about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP) ## Run the main job from end to end, with a real crawler
+	@$(BIN)/python -m examples.packages_crawler.demo
+
+serve: $(STAMP) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
+	@$(BIN)/headwater serve
+
+test: $(STAMP) ## Run the tests (TESTS=tests/domain for a part)
+	@$(BIN)/python -m pytest -q --numprocesses=2 --dist=loadfile $(TESTS)
+
+check: lint types imports test ## Everything that CI checks
+
+lint: $(STAMP) ## Lint and check the format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(STAMP) ## Check the types, strictly
+	@$(BIN)/pyright --warnings
+
+imports: $(STAMP) ## Check that imports run downward
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## Format, and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+lock: ## Choose the newest versions and write both lock files
+	@test -x $(VENV)/lock/bin/uv || ($(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv)
+	@$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	@$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" pyproject.toml --group dev -o requirements-dev.lock
+
+clean: ## Remove what was built; data is kept
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist demo-data
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

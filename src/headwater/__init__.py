@@ -1,0 +1,1 @@
+"""Headwater: the ingestion backend for external crawlers."""

@@ -1,0 +1,189 @@
+"""What callers send about objects: bodies that are checked, merged and compared."""
+
+import itertools
+import math
+import re
+from typing import Annotated, Any, Self, TypeVar, cast
+
+from fastapi import Body, Depends, Header
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from headwater.catalog.links import End, Link
+from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.domain.schema import json_pointer
+
+#: Objects are nested at most so deep.
+DEEPEST = 100
+
+
+class RequestBody(BaseModel):
+    """A JSON object that a caller sends; a field that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid", validate_by_name=False, validate_by_alias=True, serialize_by_alias=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: object) -> object:
+        fault = _unstorable(value, 0)
+        if fault is not None:
+            raise ValueError(fault)
+        return value
+
+
+def _unstorable(value: object, depth: int) -> str | None:
+    """Return why a JSON value cannot be kept by every database, or None."""
+    fault = None
+    if isinstance(value, str):
+        if "\0" in value:
+            fault = "a text holds the character U+0000, which cannot be kept"
+        elif any("\ud800" <= sign <= "\udfff" for sign in value):
+            fault = "a text holds half of a surrogate pair"
+    elif isinstance(value, float) and not math.isfinite(value):
+        fault = f"{value} is not JSON"
+    elif isinstance(value, dict | list):
+        if depth == DEEPEST:
+            return f"it is nested deeper than {DEEPEST} levels"
+        held = cast("dict[object, object] | list[object]", value)
+        inside = itertools.chain(*held.items()) if isinstance(held, dict) else held
+        parts = (_unstorable(part, depth + 1) for part in inside)
+        fault = next(filter(None, parts), None)
+    return fault
+
+
+class LinkEnd(RequestBody):
+    """An object that a link begins or ends at."""
+
+    type: str = Field(description="The plural path name.", examples=["streams"])
+    fid: str = Field(examples=["0197f3a0c1d27000a1b2c3d4e5f60718"])
+
+
+class NewLink(RequestBody):
+    """A link of a new object, from or to another one."""
+
+    start: LinkEnd | None = Field(default=None, alias="from")
+    end: LinkEnd | None = Field(default=None, alias="to")
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if (self.start is None) == (self.end is None):
+            raise ValueError('a link names one other object: {"from": {…}} or {"to": {…}}')
+        return self
+
+
+class Meta(RequestBody):
+    """What a caller keeps beside an object; any other field is kept too."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str | None = None
+    description: str | None = None
+    image: str | None = None
+
+    def kept(self) -> dict[str, Any]:
+        """Return what is stored."""
+        return self.model_dump(exclude_unset=True, exclude={"links"})
+
+    @model_validator(mode="after")
+    def _no_links(self) -> Self:
+        if "links" in (self.model_extra or {}):
+            raise ValueError("links are made when an object is created, and not changed here")
+        return self
+
+
+class NewMeta(Meta):
+    """The same for a new object, with its first links, which are not returned."""
+
+    links: list[NewLink] = Field(default_factory=list[NewLink])
+
+    def links_of(self, kind: str, fid: str) -> list[Link]:
+        """Return the links of the new object of that kind."""
+        me = End(type=kind, fid=fid)
+        return [
+            Link(
+                start=me if link.start is None else End(type=link.start.type, fid=link.start.fid),
+                end=me if link.end is None else End(type=link.end.type, fid=link.end.fid),
+            )
+            for link in self.links
+        ]
+
+
+B = TypeVar("B", bound=RequestBody)
+
+MergePatch = Annotated[
+    dict[str, Any],
+    Body(
+        media_type="application/merge-patch+json",
+        description="A merge patch (RFC 7396).",
+        examples=[{"meta": {"name": "New"}}],
+    ),
+]
+
+
+def patched(current: B, patch: dict[str, Any]) -> B:
+    """Return a body with a merge patch applied (RFC 7396).
+
+    Raises:
+        RequestInvalid: the patch names a field that is not there or may not be written, or the result is invalid.
+    """
+    kind = type(current)
+    writable = {field.alias or name for name, field in kind.model_fields.items()}
+    strangers = [
+        Flaw(pointer=json_pointer([name]), detail="not a field that can be written") for name in patch.keys() - writable
+    ]
+    if strangers:
+        raise RequestInvalid(f"{strangers[0].message}; writable are {', '.join(sorted(writable))}", flaws=strangers)
+    return checked(kind, merge(current.model_dump(mode="json", exclude_unset=True), patch))
+
+
+def checked(kind: type[B], value: object) -> B:
+    """Return a body of a kind.
+
+    Raises:
+        RequestInvalid: the value is none.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        flaws = [
+            Flaw(
+                pointer=json_pointer(fault["loc"]),
+                detail=fault["msg"].removeprefix("Value error, "),
+                keyword=fault["type"],
+            )
+            for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise RequestInvalid(f"the result would be invalid: {flaws[0].message}", flaws=flaws) from error
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """Apply a merge patch: objects merge by key, null removes, anything else replaces (RFC 7396, 2)."""
+    if not isinstance(patch, dict):
+        return patch
+    result: dict[str, Any] = dict(cast("dict[str, Any]", target)) if isinstance(target, dict) else {}
+    for name, value in cast("dict[str, Any]", patch).items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merge(result.get(name), value)
+    return result
+
+
+_ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+
+
+def _if_match(
+    header: Annotated[
+        str | None, Header(alias="If-Match", description='The `ETag` that the object must have, `"7"`.')
+    ] = None,
+) -> frozenset[int] | None:
+    if header is None or header.strip() == "*":
+        return None
+    tags = _ETAG.findall(header)
+    if not tags:
+        raise RequestInvalid(f'If-Match is {header!r}; send the ETag of the object with its quotes, "7"')
+    # A tag that we never gave out matches nothing, which is 412 and not 400.
+    return frozenset(int(tag) if tag.isdecimal() else -1 for tag in tags)
+
+
+#: The versions of which an object must have one; None for any.
+IfMatch = Annotated[frozenset[int] | None, Depends(_if_match)]

@@ -1,0 +1,259 @@
+"""Crawlers: an External set up for a stream."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response, status
+from pydantic import BaseModel, Field, StrictInt, field_validator
+
+from headwater.api.auth import READS, WRITES
+from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
+from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
+from headwater.api.openapi import fails
+from headwater.api.parts import Backend
+from headwater.catalog import objects, tasks
+from headwater.catalog.database import Transaction
+from headwater.catalog.objects import CRAWLERS
+from headwater.catalog.vault import Vault, redact
+from headwater.domain.crawler import Crawler
+from headwater.domain.errors import Flaw, MethodNotAllowed, RequestInvalid
+from headwater.domain.task import Publish, TaskState
+from headwater.lifecycle import removal, setup
+from headwater.lifecycle.setup import Setting
+
+router = APIRouter(tags=["crawlers"])
+
+#: Seconds of silence after which a running task times out, where the caller says nothing.
+TIMEOUT = 3600
+
+
+class CrawlerFields(RequestBody):
+    """How a crawler is set up."""
+
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="Values for the External's parameters.", examples=[{"language": "de"}]
+    )
+    credential: dict[str, Any] | None = Field(
+        default=None,
+        description="Write-only: stored encrypted, sent to the EC, never returned.",
+        examples=[{"user": "jo", "password": "…"}],
+    )
+    schedule: dict[str, Any] | None = Field(default=None, description="Not there yet; must be null.")
+    timeout: Annotated[StrictInt, Field(ge=1, le=31 * 86400)] = Field(
+        default=TIMEOUT, description="Seconds of silence after which a running task times out."
+    )
+    publish: Publish = Field(
+        default=Publish.LIVE,
+        description="`live`: documents show as they are uploaded; `on_success`: at once when the task ends with 200.",
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _none_yet(cls, value: dict[str, Any] | None) -> None:
+        if value is not None:
+            raise ValueError("schedules are not there yet; start tasks with POST /actions/crawlers/{fid}/task")
+
+    def setting(self, meta: dict[str, Any]) -> Setting:
+        """Return what the caller decides."""
+        return Setting(
+            params=self.params, timeout=self.timeout, publish=self.publish, schedule=self.schedule, meta=meta
+        )
+
+
+class NewCrawler(CrawlerFields):
+    """A crawler to set up; `meta.links` names its stream."""
+
+    meta: NewMeta = Field(
+        default_factory=NewMeta,
+        examples=[
+            {
+                "name": "German reviews",
+                "links": [{"from": {"type": "streams", "fid": "0197f3a0c1d27000a1b2c3d4e5f60718"}}],
+            }
+        ],
+    )
+
+    def stream(self) -> str:
+        """Return the stream that it feeds.
+
+        Raises:
+            RequestInvalid: the links do not name exactly one.
+        """
+        named = [link.start.fid for link in self.meta.links if link.start is not None and link.start.type == "streams"]
+        if len(named) != 1 or len(self.meta.links) != 1:
+            detail = 'expected exactly one link, from its stream: [{"from": {"type": "streams", "fid": "…"}}]'
+            raise RequestInvalid(detail, flaws=[Flaw(pointer="/meta/links", detail=detail)])
+        return named[0]
+
+
+class CrawlerBody(CrawlerFields):
+    """What of a crawler can be written."""
+
+    meta: Meta = Field(default_factory=Meta)
+
+
+class CredentialOut(BaseModel):
+    """That there is a credential, and of what type; nothing of what it is."""
+
+    type: str
+
+
+class CrawlerOut(ObjectOut):
+    """An External set up to feed one stream."""
+
+    external: str
+    stream: str
+    params: dict[str, Any] = Field(description="Passwords read as `********`; sent back so, they stay as they are.")
+    credential: CredentialOut | None
+    schedule: dict[str, Any] | None
+    timeout: int
+    publish: Publish
+    state: TaskState | None = Field(description="Of its open task; null while it has none.")
+
+
+def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
+    states = tasks.open_states(tx, [crawler.fid for crawler in found])
+    return [
+        CrawlerOut(
+            **common(crawler, "crawlers"),
+            external=crawler.external,
+            stream=crawler.stream,
+            params=redact(crawler.params),
+            credential=None if crawler.credential_type is None else CredentialOut(type=crawler.credential_type),
+            schedule=crawler.schedule,
+            timeout=crawler.timeout,
+            publish=crawler.publish,
+            state=states.get(crawler.fid),
+        )
+        for crawler in found
+    ]
+
+
+@router.post(
+    "/actions/externals/{fid}/crawler",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[WRITES],
+    responses=fails(404, 409, 415),
+)
+async def create_crawler(fid: str, body: NewCrawler, backend: Backend, response: Response) -> Envelope[CrawlerOut]:
+    """Set up a crawler of an External for a stream."""
+    stream = body.stream()
+
+    def create(tx: Transaction, at: datetime) -> CrawlerOut:
+        crawler = setup.create_crawler(
+            tx,
+            fid,
+            stream,
+            body.setting(body.meta.kept()),
+            credential=body.credential,
+            vault=backend.vault,
+            at=at,
+        )
+        return _out(tx, [crawler])[0]
+
+    made = await backend.db.write(create, backend.clock())
+    response.headers["Location"] = f"/crawlers/{made.fid}"
+    return answer(response, made)
+
+
+@router.post("/crawlers", include_in_schema=False)
+async def crawlers_are_created_elsewhere() -> None:
+    """Say where crawlers are created."""
+    raise MethodNotAllowed("a crawler is created by the action POST /actions/externals/{fid}/crawler")
+
+
+@router.get("/crawlers", dependencies=[READS])
+async def list_crawlers(
+    backend: Backend,
+    request: Request,
+    response: Response,
+    external: str | None = None,
+    stream: str | None = None,
+    name: Annotated[str | None, Query(description="Only those whose `meta.name` is this.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[CrawlerOut]:
+    """List crawlers, newest first."""
+    filters = {"external": external, "stream": stream, "name": name}
+    where = {field: value for field, value in filters.items() if value is not None}
+    after = position_of(cursor, str)
+
+    def read(tx: Transaction) -> list[CrawlerOut]:
+        return _out(tx, objects.page(tx, CRAWLERS, where=where, after=after, limit=limit))
+
+    page = await backend.db.read(read)
+    return listing(request, response, page, limit=limit, last=page[-1].fid if page else None)
+
+
+@router.get("/crawlers/{fid}", dependencies=[READS], responses=fails(404))
+async def get_crawler(fid: str, backend: Backend, response: Response) -> Envelope[CrawlerOut]:
+    """Read a crawler."""
+    return answer(response, await backend.db.read(lambda tx: _out(tx, [objects.get(tx, CRAWLERS, fid)])[0]))
+
+
+def _change(
+    tx: Transaction,
+    fid: str,
+    expected: frozenset[int] | None,
+    body: CrawlerBody | dict[str, Any],
+    *,
+    vault: Vault,
+    at: datetime,
+) -> CrawlerOut:
+    old = objects.get(tx, CRAWLERS, fid, lock=True)
+    objects.require_version(old, expected)
+    keeps = False
+    if isinstance(body, dict):
+        keeps = "credential" not in body
+        body = patched(_body(old), body)
+    # What GET shows of a credential, sent back, means the one that is there.
+    if keeps or (body.credential is not None and body.credential == {"type": old.credential_type}):
+        credential: dict[str, Any] | None = setup.KEEP
+    else:
+        credential = body.credential
+    new = setup.change_crawler(tx, old, body.setting(body.meta.kept()), credential=credential, vault=vault, at=at)
+    return _out(tx, [new])[0]
+
+
+def _body(crawler: Crawler) -> CrawlerBody:
+    return CrawlerBody.model_validate(
+        {
+            "params": redact(crawler.params),
+            "schedule": crawler.schedule,
+            "timeout": crawler.timeout,
+            "publish": crawler.publish,
+            "meta": crawler.meta,
+        }
+    )
+
+
+@router.patch("/crawlers/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
+async def patch_crawler(
+    fid: str, patch: MergePatch, expected: IfMatch, backend: Backend, response: Response
+) -> Envelope[CrawlerOut]:
+    """Change a crawler by a merge patch; a task that runs goes on as it was started."""
+    changed = await backend.db.write(_change, fid, expected, patch, vault=backend.vault, at=backend.clock())
+    return answer(response, changed)
+
+
+@router.put("/crawlers/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
+async def put_crawler(
+    fid: str, body: CrawlerBody, expected: IfMatch, backend: Backend, response: Response
+) -> Envelope[CrawlerOut]:
+    """Set a crawler up anew; what is not sent goes back to its default, the credential included."""
+    changed = await backend.db.write(_change, fid, expected, body, vault=backend.vault, at=backend.clock())
+    return answer(response, changed)
+
+
+@router.delete("/crawlers/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412))
+async def delete_crawler(
+    fid: str,
+    expected: IfMatch,
+    backend: Backend,
+    cascade: Annotated[bool, Query(description="Delete its tasks too; their documents leave the stream.")] = False,
+) -> Envelope[None]:
+    """Delete a crawler; once it has tasks, only with `cascade`."""
+    await backend.db.write(
+        removal.remove_crawler, fid, cascade=cascade, expected=expected, vault=backend.vault, at=backend.clock()
+    )
+    return Envelope(payload=None)

@@ -1,0 +1,126 @@
+"""The calls of an EC: upload documents, report how the task goes."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, Field, StrictInt
+from starlette.requests import ClientDisconnect
+
+from headwater.api.auth import Speaker, TaskSpeaker
+from headwater.api.bodies import RequestBody
+from headwater.api.envelope import Envelope, answer
+from headwater.api.openapi import fails
+from headwater.api.parts import Backend
+from headwater.api.tasks import TaskOut
+from headwater.domain.errors import ContentTypeUnknown, NotFound, TaskRemoved, UploadBroken
+from headwater.lifecycle import actions
+
+router = APIRouter(tags=["for crawlers"])
+
+#: What a body of lines may be called; none at all is fine too, since the body is what counts.
+CONTENT_TYPES = frozenset(
+    {
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+        "application/json",
+        "application/octet-stream",
+        "text/plain",
+    }
+)
+
+_LINES = '{"sku": "sku-1", "price": 12.5}\n{"sku": "sku-2", "price": 9}\n'
+
+
+class ReceiptOut(BaseModel):
+    """What was accepted; it is on disk."""
+
+    count: int = Field(description="Documents of this upload.")
+    total: int = Field(description="Documents of the attempt so far.")
+    bytes: int = Field(description="Bytes of this upload's documents, decompressed.")
+
+
+class StatusBody(RequestBody):
+    """How a task goes."""
+
+    code: StrictInt = Field(
+        description="102 while it runs, 2xx when it is done, 4xx or 5xx when it failed.", examples=[200]
+    )
+    message: str | None = Field(default=None, description="For people.")
+    detail: Any = Field(default=None, description="Any JSON.")
+
+
+@router.post(
+    "/actions/tasks/{task_id}/upload",
+    responses=fails(404, 406, 409, 413, 415, 422),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "Newline-delimited JSON, one object a line; plain, gzip, deflate or zstd.",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES}},
+        }
+    },
+)
+async def upload(
+    speaker: TaskSpeaker,
+    request: Request,
+    backend: Backend,
+    response: Response,
+    content_encoding: Annotated[str | None, Header(description="`gzip`, `deflate` or `zstd`.")] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(max_length=255, description="The same key with the same body is answered as the first time."),
+    ] = None,
+) -> Envelope[ReceiptOut]:
+    """Upload documents, wholly or not at all.
+
+    When the answer is 200, the documents are on disk. On any other answer none of them is kept.
+    """
+    _require_lines(request.headers.get("content-type"))
+    try:
+        receipt = await backend.uploads.take(
+            speaker.task, request.stream(), encoding=content_encoding, key=idempotency_key
+        )
+    except ClientDisconnect as error:
+        raise UploadBroken("the connection broke in the middle of the upload; nothing of it was kept") from error
+    except TaskRemoved as error:
+        raise _gone(speaker, error) from error
+    if receipt.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return Envelope(payload=ReceiptOut(count=receipt.count, total=receipt.total, bytes=receipt.bytes))
+
+
+@router.post("/actions/tasks/{task_id}/status", responses=fails(404, 409, 415))
+async def report_status(
+    speaker: TaskSpeaker, body: StatusBody, backend: Backend, response: Response
+) -> Envelope[TaskOut]:
+    """Say that a task goes on (102), is done (2xx) or failed (4xx, 5xx)."""
+    try:
+        task = await backend.db.write(
+            actions.report,
+            speaker.task.fid,
+            attempt=speaker.task.attempt if speaker.is_crawler else None,
+            code=body.code,
+            message=body.message,
+            detail=body.detail,
+            at=backend.clock(),
+        )
+    except TaskRemoved as error:
+        raise _gone(speaker, error) from error
+    return answer(response, TaskOut.of(task))
+
+
+def _gone(speaker: Speaker, error: TaskRemoved) -> TaskRemoved | NotFound:
+    # To its crawler a deleted task is no more; to a person it can be restored.
+    return NotFound(f"task {speaker.task.fid} was deleted") if speaker.is_crawler else error
+
+
+def _require_lines(content_type: str | None) -> None:
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type and media_type not in CONTENT_TYPES:
+        raise ContentTypeUnknown(
+            f"Content-Type {media_type!r} is not understood; send the lines as they are with "
+            "Content-Type: application/x-ndjson (compressed ones with Content-Encoding: gzip beside it)"
+        )

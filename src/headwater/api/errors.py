@@ -1,0 +1,235 @@
+"""Errors as callers see them: problem details (RFC 9457). Here is the only table from error to status."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from headwater.api.tracing import request_id_of, safe_path
+from headwater.domain import errors
+from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid, Unavailable
+from headwater.domain.schema import cut, json_pointer
+from headwater.ingest.decompression import ENCODINGS
+
+#: Found along the error's ancestry, so that a kind of error has the status of its family.
+STATUS: Mapping[type[HeadwaterError], HTTPStatus] = {
+    errors.Invalid: HTTPStatus.BAD_REQUEST,
+    errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.NotAllowed: HTTPStatus.FORBIDDEN,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
+    errors.DocumentInvalid: HTTPStatus.NOT_ACCEPTABLE,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
+    errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.NotUnderstood: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+MEDIA_TYPE = "application/problem+json"
+_TYPES = "https://headwater.dev/problems/"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with what was sent, and where it stands; fields that say nothing are absent."""
+
+    line: int | None = Field(default=None, description="Line of the upload, from 1.")
+    offset: int | None = Field(default=None, description="Byte of the decompressed upload, from 0.")
+    doc_id: str | None = Field(default=None, description="The document's id, where it could be told.")
+    pointer: str | None = Field(default=None, description="JSON pointer (RFC 6901) into the body or the document.")
+    keyword: str | None = Field(default=None, description="The JSON Schema keyword, or the rule, that failed.")
+    schema_pointer: str | None = Field(default=None, description="JSON pointer into the schema.")
+    detail: str = Field(description="What is wrong, in one sentence.")
+
+
+class Problem(BaseModel):
+    """Why a call failed (RFC 9457)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": f"{_TYPES}document-invalid",
+                "title": "Document is invalid",
+                "status": 406,
+                "detail": "1 of 250 documents does not match the schema of External 'Reviews'; nothing was kept",
+                "instance": "/actions/tasks/0197f3a0c1d27000a1b2c3d4e5f60718/upload",
+                "success": False,
+                "messages": ['line 17: /price: "abc" is not of type "number"'],
+                "errors": [
+                    {
+                        "line": 17,
+                        "offset": 40213,
+                        "doc_id": "sku-9",
+                        "pointer": "/price",
+                        "keyword": "type",
+                        "schema_pointer": "/properties/price/type",
+                        "detail": '"abc" is not of type "number"',
+                    }
+                ],
+                "truncated": False,
+                "request_id": "5f2c9a1b7e3d4c60",
+            }
+        }
+    )
+
+    type: str = Field(description="Stable; a section of the documentation says what it means and how to mend it.")
+    title: str
+    status: int
+    detail: str
+    instance: str
+    success: bool = False
+    messages: list[str] = Field(description="The errors, each as one line for a person.")
+    errors: list[Fault] = Field(description="At most 100.")
+    truncated: bool = Field(description="Whether there were more errors than are listed.")
+    request_id: str = Field(description="Stands in the server's log, too.")
+
+
+def slug(kind: type[HeadwaterError]) -> str:
+    """Return the last part of an error's ``type``: ``DocumentInvalid`` is ``document-invalid``."""
+    return "".join("-" + letter.lower() if letter.isupper() else letter for letter in kind.__name__).lstrip("-")
+
+
+def status_of(error: HeadwaterError) -> HTTPStatus:
+    """Return the status that an error has, by the nearest of its ancestors that has one."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def public_kind(error: HeadwaterError) -> type[HeadwaterError]:
+    """Return the documented class of an error: the nearest ancestor that ``domain/errors.py`` declares."""
+    return next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+
+
+def problem(
+    request: Request,
+    status: int,
+    *,
+    kind: str,
+    title: str,
+    detail: str,
+    flaws: tuple[Flaw, ...] = (),
+    truncated: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the answer that tells of an error."""
+    body = Problem(
+        type=_TYPES + kind,
+        title=title,
+        status=status,
+        detail=detail,
+        instance=safe_path(request.url.path),
+        messages=[flaw.message for flaw in flaws] or [detail],
+        errors=[Fault(**{name: getattr(flaw, name) for name in Fault.model_fields}) for flaw in flaws],
+        truncated=truncated,
+        request_id=request_id_of(request.scope),
+    )
+    content = body.model_dump(mode="json")
+    content["errors"] = [fault.model_dump(exclude_none=True) for fault in body.errors]
+    return JSONResponse(content, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def handle(request: Request, error: HeadwaterError) -> Response:
+    """Tell of one of our own errors."""
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Bearer realm="headwater"'
+        case HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+            headers["Accept-Encoding"] = ", ".join(ENCODINGS)
+        case _:
+            pass
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.MethodNotAllowed):
+        headers["Allow"] = "GET"
+    kind = public_kind(error)
+    return problem(
+        request,
+        status,
+        kind=slug(kind),
+        title=kind.title(),
+        detail=error.detail,
+        flaws=error.flaws,
+        truncated=error.truncated,
+        headers=headers,
+    )
+
+
+def handle_validation(request: Request, error: RequestValidationError) -> Response:
+    """Tell of a request that does not have the shape it should have."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    in_body = any(fault["loc"][:1] == ("body",) for fault in error.errors())
+    if in_body and media_type and media_type != "application/json" and not media_type.endswith("+json"):
+        return handle(
+            request,
+            errors.ContentTypeUnknown(
+                f"Content-Type {media_type!r} is not understood here; send JSON with Content-Type: application/json"
+            ),
+        )
+    flaws = [_flaw(fault) for fault in error.errors()]
+    return handle(request, RequestInvalid(f"the request is invalid: {flaws[0].message}", flaws=flaws))
+
+
+def handle_http(request: Request, error: HTTPException) -> Response:
+    """Tell of what the framework found: no such path, or not with this method."""
+    if isinstance(error.__cause__, HeadwaterError):
+        return handle(request, error.__cause__)  # raised while the framework read the body
+    path = safe_path(request.url.path)
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            kind: type[HeadwaterError] = errors.NotFound
+            detail = f"there is nothing at {path}; /docs lists what there is"
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            kind = errors.MethodNotAllowed
+            allowed = (error.headers or {}).get("Allow", "")
+            detail = f"{request.method} is not allowed at {path}; allowed: {allowed}"
+        case _:
+            kind, detail = RequestInvalid, str(error.detail)
+    return problem(
+        request, error.status_code, kind=slug(kind), title=kind.title(), detail=detail, headers=error.headers
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of an application have the one shape."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        return handle(request, cast("HeadwaterError", error))
+
+    async def shape(request: Request, error: Exception) -> Response:
+        return handle_validation(request, cast("RequestValidationError", error))
+
+    async def framework(request: Request, error: Exception) -> Response:
+        return handle_http(request, cast("HTTPException", error))
+
+    app.add_exception_handler(HeadwaterError, ours)
+    app.add_exception_handler(RequestValidationError, shape)
+    app.add_exception_handler(HTTPException, framework)
+
+
+def internal(request: Request) -> Response:
+    """Tell that something failed that nobody foresaw, and nothing of the inside."""
+    return problem(
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        kind="internal",
+        title="Headwater failed",
+        detail="something went wrong inside; the server's log has the reason beside this request's id",
+    )
+
+
+def _flaw(fault: Mapping[str, Any]) -> Flaw:
+    where, *path = fault["loc"]
+    detail = str(fault["msg"]).removeprefix("Value error, ")
+    if where == "body" and fault["type"] == "json_invalid":
+        return Flaw(detail=f"the body is not JSON: {fault['ctx']['error']} at character {path[0]}", pointer="")
+    # Pydantic names the branch of a union that it tried; that is no part of the path in what was sent.
+    steps = [step for step in path if isinstance(step, int) or not step.startswith(("function-", "str", "Option"))]
+    pointer = json_pointer(steps) if where == "body" else f"?{'.'.join(map(str, path))}"
+    return Flaw(detail=cut(detail), pointer=pointer, keyword=str(fault["type"]))

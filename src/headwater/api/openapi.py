@@ -1,0 +1,118 @@
+"""The OpenAPI document: what routes declare of their failures, and what the framework gets wrong."""
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, Field
+
+from headwater.api.errors import MEDIA_TYPE, Problem
+
+_WHEN = {
+    400: "The request is not what it should be.",
+    401: "No key or token, or a wrong one.",
+    403: "The key lacks the scope.",
+    404: "There is no such object.",
+    406: "A document is invalid; nothing was kept.",
+    409: "The object's state does not allow it.",
+    412: "`If-Match` does not hold.",
+    413: "The body, or a document in it, is over its limit.",
+    415: "Content type or encoding is not understood.",
+    422: "The `Idempotency-Key` was used with another body.",
+    500: "Something failed inside; the log has the reason beside the request's id.",
+    503: "Not now; `Retry-After` says when.",
+}
+
+
+def fails(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that can fail so, beside what any route can."""
+    return {status: {"model": Problem, "description": _WHEN[status]} for status in statuses}
+
+
+class StartRequest(BaseModel):
+    """What BE sends to an EC to start a task."""
+
+    fid: str
+    params: dict[str, Any]
+    credential: dict[str, Any] | None
+    endpoint: str = Field(description="Append `/upload` or `/status`; it holds the token.")
+    token: str = Field(description="For `Authorization: Bearer`, where the plain endpoint is used.")
+
+
+class StartStatus(BaseModel):
+    """How the task stands at the EC."""
+
+    code: int = Field(102, description="0 or none counts as 102.")
+    message: str | None = None
+    detail: Any = None
+
+
+class StartPayload(BaseModel):
+    """What the EC says of the task."""
+
+    callback: str | None = Field(default=None, description="Absolute, or appended to the External's endpoint.")
+    status: StartStatus | None = None
+
+
+class StartAnswer(BaseModel):
+    """What an EC answers to a start, 2xx within 30 seconds."""
+
+    success: bool = True
+    payload: StartPayload | None = None
+
+
+class EndRequest(BaseModel):
+    """What BE tells an EC when it, or a person, ends a task."""
+
+    code: int = Field(description="408 (it was silent) or 410 (stopped or deleted).")
+    message: str | None
+    detail: Any = None
+
+
+_ec = APIRouter()
+
+
+@_ec.post("{$response.body#/payload/external/endpoint}/task", response_model=StartAnswer)
+def start_task(body: StartRequest, version: int) -> None:
+    """Start a task at the EC, with the External's headers.
+
+    Connection errors, 429 and 5xx are tried again with growing pauses; any other 4xx fails the task.
+    """
+
+
+@_ec.patch("{$response.body#/payload/external/endpoint}/task/{$response.body#/payload/fid}/status")
+def end_task(body: EndRequest, version: int) -> None:
+    """Tell the EC that a task has ended, at its callback. 404, 405 and 501 are fine."""
+
+
+#: The calls that a started task makes at its EC.
+EC_CALLS = _ec.routes
+
+
+def install(app: FastAPI) -> None:
+    """Let an application describe itself rightly."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = described()
+            for path in document["paths"].values():
+                for operation in path.values():
+                    _mend(operation)
+            document["components"]["schemas"].pop("HTTPValidationError", None)
+            document["components"]["schemas"].pop("ValidationError", None)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi
+
+
+def _mend(operation: dict[str, Any]) -> None:
+    responses: dict[str, Any] = operation["responses"]
+    # The framework would answer 422 to a request of the wrong shape; we answer 400.
+    shape = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+    if shape.endswith("HTTPValidationError"):
+        del responses["422"]
+    for status, response in responses.items():
+        content = response.get("content", {})
+        if int(status) >= 400 and "application/json" in content:  # noqa: PLR2004 - where HTTP's errors begin
+            content[MEDIA_TYPE] = content.pop("application/json")

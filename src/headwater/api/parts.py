@@ -1,0 +1,37 @@
+"""What handlers work with; ``app.py`` joins it, and each request finds it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from headwater.catalog.database import Database
+from headwater.catalog.vault import Vault
+from headwater.ingest.upload import Uploads
+from headwater.lake.engine import Engine
+from headwater.lake.store import LocalStore
+from headwater.streams.reading import Reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The floors below, as one running Headwater has them."""
+
+    db: Database
+    store: LocalStore
+    engine: Engine
+    uploads: Uploads
+    reader: Reader
+    vault: Vault
+    clock: Callable[[], datetime]
+    #: Where ECs reach this Headwater.
+    public_url: str
+
+
+def _parts(request: Request) -> Parts:
+    return request.app.state.parts
+
+
+Backend = Annotated[Parts, Depends(_parts)]

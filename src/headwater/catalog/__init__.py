@@ -1,0 +1,1 @@
+"""The SQL database that knows what exists. The only SQL of Headwater is here."""

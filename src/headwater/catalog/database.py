@@ -1,0 +1,276 @@
+"""The connection to the catalog, and everything in which SQLite and PostgreSQL differ.
+
+Catalog functions are plain synchronous functions that take a ``Transaction``; the asynchronous
+floors say ``await db.read(question, …)`` and ``await db.write(action, …)``. Writes are committed in
+groups: a writer thread takes every action that waits, runs each under its own savepoint in one
+transaction, commits once, and only then answers them.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, CursorResult, DateTime, Engine, Executable, create_engine, event, make_url
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.types import TypeDecorator
+
+from headwater.domain.errors import HeadwaterError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: At most so many actions share one commit.
+MOST_IN_GROUP = 64
+#: An action that the database turned down for others' sake (deadlock, lock) is tried so often.
+TRIES = 3
+#: Seconds that SQLite waits for another process's write.
+PATIENCE = 30
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite has no type for it and forgets the zone, so it is put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the moment in UTC, whatever zone it came in."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the moment with its zone."""
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Transaction:
+    """What catalog functions speak through: one consistent view, or one change, of the catalog."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        #: What those who listen are told of once this is committed.
+        self.topics: set[str] = set()
+
+    def execute(self, statement: Executable, rows: Sequence[dict[str, Any]] | None = None) -> CursorResult[Any]:
+        """Run a statement, for each of ``rows`` if there are any."""
+        return self._connection.execute(statement, rows)
+
+    def values(self, statement: Executable, kind: type[T]) -> list[T]:
+        """Return the rows of the answer as domain values, whose fields have the columns' names."""
+        answer = self.execute(statement)
+        names = tuple(map(str, answer.keys()))  # SQLAlchemy's are a kind of text of their own
+        return [msgspec.convert(dict(zip(names, row, strict=True)), kind) for row in answer]
+
+    def value(self, statement: Executable, kind: type[T]) -> T | None:
+        """Return the first row of the answer as a domain value, or None."""
+        return next(iter(self.values(statement, kind)), None)
+
+    def savepoint(self) -> AbstractContextManager[Any]:
+        """Let the block fail, an index included, without losing what was done before it."""
+        return self._connection.begin_nested()
+
+    def announce(self, topic: str) -> None:
+        """Tell those who listen to ``topic`` in this process, once this is committed."""
+        self.topics.add(topic)
+
+
+class _Action:
+    """A write that waits for its turn."""
+
+    def __init__(self, run: Callable[[Transaction], Any]) -> None:
+        self.run = run
+        self.answer: Future[Any] = Future()
+
+
+class Database:
+    """The catalog's connections: a pool that reads, and one writer (SQLite) or a few (PostgreSQL)."""
+
+    def __init__(self, url: str, *, readers: int = 4, writers: int = 4) -> None:
+        self.url = make_url(url)
+        self._sqlite = is_sqlite(self.url)
+        self._reading = _engine(self.url, writes=False, size=readers)
+        self._writing = _engine(self.url, writes=True, size=writers)
+        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="catalog-read")
+        self._queue: SimpleQueue[_Action | None] = SimpleQueue()
+        self._listeners: dict[str, list[Callable[[], object]]] = {}
+        self._closed = False
+        # SQLite has one writer whatever we do; one thread means that nobody ever meets its lock.
+        self._writers = [
+            threading.Thread(target=self._write_for_ever, name=f"catalog-write-{n}", daemon=True)
+            for n in range(1 if self._sqlite else writers)
+        ]
+        for writer in self._writers:
+            writer.start()
+
+    async def read(self, question: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the answer to a question, asked of one consistent state of the catalog."""
+
+        def ask() -> T:
+            with self._reading.begin() as connection:
+                return question(Transaction(connection), *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
+
+    async def write(self, action: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run an action and return its result once it is on disk; one that raises has changed nothing."""
+        waiting = _Action(lambda tx: action(tx, *args, **kwargs))
+        self._queue.put(waiting)
+        # Shielded: a caller that goes away does not undo what the writer is about to commit.
+        return await asyncio.shield(asyncio.wrap_future(waiting.answer))
+
+    def on(self, topic: str, listener: Callable[[], object]) -> None:
+        """Call ``listener`` from a writer thread after each commit that announced ``topic``."""
+        self._listeners.setdefault(topic, []).append(listener)
+
+    def close(self) -> None:
+        """Finish the writes that wait, then let go of every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        for _ in self._writers:
+            self._queue.put(None)
+        for writer in self._writers:
+            writer.join()
+        self._pool.shutdown()
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def _write_for_ever(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group = [first, *self._waiting()]
+            self._commit(group)
+
+    def _waiting(self) -> list[_Action]:
+        taken: list[_Action] = []
+        while len(taken) < MOST_IN_GROUP - 1:
+            try:
+                action = self._queue.get_nowait()
+            except Empty:
+                break
+            if action is None:  # the sign to stop: for whoever looks next, we included
+                self._queue.put(None)
+                break
+            taken.append(action)
+        return taken
+
+    def _commit(self, group: list[_Action]) -> None:
+        if len(group) == 1:
+            self._commit_alone(group[0])
+            return
+        done: list[tuple[_Action, Any]] = []
+        refused: list[tuple[_Action, HeadwaterError]] = []
+        again: list[_Action] = []
+        try:
+            with self._writing.begin() as connection:
+                tx = Transaction(connection)
+                for action in group:
+                    try:
+                        with tx.savepoint():
+                            done.append((action, action.run(tx)))
+                    except HeadwaterError as error:
+                        refused.append((action, error))
+                    except Exception:  # noqa: BLE001 - run once more alone, where its error is its own
+                        again.append(action)
+        except DBAPIError:
+            again = group
+        else:
+            self._tell(tx)
+            for action, result in done:
+                action.answer.set_result(result)
+            for action, error in refused:
+                action.answer.set_exception(error)
+        for action in again:
+            self._commit_alone(action)
+
+    def _commit_alone(self, action: _Action) -> None:
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._writing.begin() as connection:
+                    tx = Transaction(connection)
+                    result = action.run(tx)
+            except OperationalError as error:
+                if attempt == TRIES:
+                    action.answer.set_exception(error)
+                    return
+            except BaseException as error:  # noqa: BLE001 - it is the caller's
+                action.answer.set_exception(error)
+                return
+            else:
+                self._tell(tx)
+                action.answer.set_result(result)
+                return
+
+    def _tell(self, tx: Transaction) -> None:
+        for topic in tx.topics:
+            for listener in self._listeners.get(topic, ()):
+                listener()
+
+
+def is_sqlite(url: URL) -> bool:
+    """Tell whether a database URL names SQLite."""
+    return url.get_backend_name() == "sqlite"
+
+
+def check_url(url: str) -> None:
+    """Raise unless Headwater can work with such a database.
+
+    Raises:
+        ValueError: it is neither SQLite nor PostgreSQL through psycopg.
+    """
+    parsed = make_url(url)
+    if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise ValueError(
+            f"{parsed.drivername!r} is no database that Headwater knows: use sqlite:///… or postgresql+psycopg://…"
+        )
+
+
+def _engine(url: URL, *, writes: bool, size: int) -> Engine:
+    if not is_sqlite(url):
+        return create_engine(
+            url,
+            pool_size=size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            # A question of several statements sees one state; a change sees what others have committed.
+            isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
+        )
+    engine = create_engine(url, pool_size=1 if writes else size, max_overflow=0, connect_args={"timeout": PATIENCE})
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let one process at a time migrate: on SQLite the transaction itself, on PostgreSQL an advisory lock."""
+    if is_sqlite(connection.engine.url):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4851269)")
+
+
+def migration_engine(url: str) -> Engine:
+    """Return an engine for one migration run; who uses it disposes of it."""
+    engine = create_engine(make_url(url), connect_args={"timeout": PATIENCE} if is_sqlite(make_url(url)) else {})
+    if is_sqlite(engine.url):
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+            connection.isolation_level = None
+
+    return engine

@@ -1,0 +1,39 @@
+"""Bringing a catalog to the present schema."""
+
+from pathlib import Path
+
+from sqlalchemy import inspect, text
+
+from headwater.catalog.database import migration_engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def newest() -> str:
+    """Return the version of the schema that this Headwater works with."""
+    return max(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def present(url: str) -> str | None:
+    """Return the version of a database's schema; None if it has none yet."""
+    engine = migration_engine(url)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    finally:
+        engine.dispose()
+
+
+def upgrade(url: str) -> str:
+    """Apply the migrations that a database lacks, and return the version that it has then."""
+    # Imported here: a start that finds nothing to do need not wait for Alembic.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
+    return newest()

@@ -1,0 +1,1 @@
+"""The history of the catalog's schema: one for both engines, run by Alembic."""

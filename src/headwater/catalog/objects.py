@@ -1,0 +1,191 @@
+"""Relational objects: what streams, externals, crawlers and tasks have in common."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from headwater.catalog import tables
+from headwater.catalog.database import Transaction
+from headwater.domain.crawler import Crawler
+from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, VersionMismatch
+from headwater.domain.external import Definition, External
+from headwater.domain.stream import Stream
+from headwater.domain.task import Task
+
+
+class RelationalObject(Protocol):
+    """The fields that every relational object has."""
+
+    @property
+    def fid(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Its edit counter."""
+        ...
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Whatever the caller keeps there; ``name`` among it."""
+        ...
+
+
+T = TypeVar("T", bound=RelationalObject)
+
+#: As a limit: no limit.
+ALL = 1 << 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(Generic[T]):
+    """One type of relational object: where it is stored, and how a row becomes its value."""
+
+    #: The plural path name, ``tasks``, which is also the type in links.
+    name: str
+    table: Table
+    #: Selects rows with the fields of ``value``.
+    rows: Select[Any]
+    value: type[T]
+
+    @property
+    def singular(self) -> str:
+        """The object's ``type``, ``task``."""
+        return self.name.removesuffix("s")
+
+
+_present = (tables.external_versions.c.external == tables.externals.c.fid) & (
+    tables.external_versions.c.version == tables.externals.c.version
+)
+
+STREAMS = Kind(name="streams", table=tables.streams, rows=select(tables.streams), value=Stream)
+EXTERNALS = Kind(
+    name="externals",
+    table=tables.externals,
+    rows=select(tables.externals, tables.external_versions.c.definition).join(tables.external_versions, _present),
+    value=External,
+)
+CRAWLERS = Kind(name="crawlers", table=tables.crawlers, rows=select(tables.crawlers), value=Crawler)
+TASKS = Kind(name="tasks", table=tables.tasks, rows=select(tables.tasks), value=Task)
+
+KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (STREAMS, EXTERNALS, CRAWLERS, TASKS)}
+
+
+def get(tx: Transaction, kind: Kind[T], fid: str, *, lock: bool = False) -> T:
+    """Return an object; ``lock`` keeps others from changing it until the transaction ends.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = find(tx, kind, fid, lock=lock)
+    if found is None:
+        raise NotFound(f"there is no {kind.singular} {fid!r}")
+    return found
+
+
+def find(tx: Transaction, kind: Kind[T], fid: str, *, lock: bool = False) -> T | None:
+    """Return an object, or None."""
+    wanted = kind.rows.where(kind.table.c.fid == fid)
+    return tx.value(wanted.with_for_update(of=kind.table) if lock else wanted, kind.value)
+
+
+def page(tx: Transaction, kind: Kind[T], *, where: Mapping[str, Any], after: str | None, limit: int) -> list[T]:
+    """Return objects, newest first, that come after ``after``; ``where`` compares columns, or ``name`` in meta."""
+    wanted = kind.rows.order_by(kind.table.c.fid.desc()).limit(limit)
+    for field, value in where.items():
+        wanted = wanted.where(_field(kind.table, field) == value)
+    if after is not None:
+        wanted = wanted.where(kind.table.c.fid < after)
+    return tx.values(wanted, kind.value)
+
+
+def _field(table: Table, field: str) -> ColumnElement[Any]:
+    return table.c.meta["name"].as_string() if field == "name" else table.c[field]
+
+
+def add(tx: Transaction, kind: Kind[T], value: T) -> T:
+    """Store a new object and return it."""
+    tx.execute(insert(kind.table).values(_columns(kind, value)))
+    if isinstance(value, External):
+        _add_version(tx, value)
+    return value
+
+
+def save(tx: Transaction, kind: Kind[T], old: T, new: T) -> T:
+    """Store what differs between ``old``, which must still hold, and ``new``.
+
+    Raises:
+        MovedMeanwhile: somebody else has changed it since ``old`` was read.
+    """
+    before = _columns(kind, old)
+    # Only what differs: counters that others push on meanwhile stay theirs.
+    values = {name: value for name, value in _columns(kind, new).items() if value != before[name]}
+    changed = tx.execute(
+        update(kind.table).where(kind.table.c.fid == old.fid, kind.table.c.version == old.version).values(values)
+    )
+    if changed.rowcount != 1:
+        raise MovedMeanwhile(f"{kind.singular} {old.fid} was changed by somebody else meanwhile; read it and try again")
+    if isinstance(new, External):
+        _add_version(tx, new)
+    return new
+
+
+def remove(tx: Transaction, kind: Kind[T], fid: str) -> None:
+    """Forget an object, and the links that were made by hand around it.
+
+    Raises:
+        InUse: another object has just been built on it.
+    """
+    tx.execute(delete(tables.links).where((tables.links.c.from_fid == fid) | (tables.links.c.to_fid == fid)))
+    try:
+        tx.execute(delete(kind.table).where(kind.table.c.fid == fid))
+    except IntegrityError as error:
+        raise InUse(f"{kind.singular} {fid} has just been taken into use; read it and try again") from error
+
+
+def edited(at: datetime, version: int) -> dict[str, Any]:
+    """Return the fields that every edit of an object sets."""
+    return {"version": version + 1, "updated_at": at}
+
+
+def require_version(value: RelationalObject, expected: frozenset[int] | None) -> None:
+    """Raise unless the object has one of the versions that the caller expects; None expects nothing.
+
+    Raises:
+        VersionMismatch: it has another.
+    """
+    if expected is not None and value.version not in expected:
+        raise VersionMismatch(f"the object is at version {value.version}; read it again and repeat your change")
+
+
+def definition_at(tx: Transaction, external: str, version: int) -> Definition:
+    """Return an External's definition as it was at a version.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    versions = tables.external_versions
+    stored = tx.execute(
+        select(versions.c.definition).where(versions.c.external == external, versions.c.version == version)
+    ).scalar_one_or_none()
+    if stored is None:
+        raise NotFound(f"there is no version {version} of external {external!r}")
+    return msgspec.convert(stored, Definition)
+
+
+def _add_version(tx: Transaction, external: External) -> None:
+    tx.execute(
+        insert(tables.external_versions).values(
+            external=external.fid, version=external.version, definition=msgspec.to_builtins(external.definition)
+        )
+    )
+
+
+def _columns(kind: Kind[Any], value: Any) -> dict[str, Any]:
+    return {name: field for name, field in asdict(value).items() if name in kind.table.c}

@@ -1,0 +1,212 @@
+"""The tables of the catalog. What a column means is said at the field of the domain value that it holds."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from headwater.catalog.database import UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_FID = String(32)
+
+
+def _common() -> list[Column[object]]:
+    """The columns that every relational object has."""
+    return [
+        Column("fid", _FID, primary_key=True),
+        Column("version", Integer, nullable=False),
+        Column("created_at", UtcDateTime, nullable=False),
+        Column("updated_at", UtcDateTime, nullable=False),
+        Column("meta", JSON, nullable=False),
+    ]
+
+
+streams = Table(
+    "streams",
+    metadata,
+    *_common(),
+    Column("stream_version", BigInteger, nullable=False),
+    Column("top_layer", BigInteger, nullable=False),
+    Column("docs", BigInteger, nullable=False),
+    Column("docs_version", BigInteger, nullable=False),
+    # Streams whose documents are to be counted again.
+    Index(
+        "streams_to_count",
+        "fid",
+        sqlite_where=text("docs_version < stream_version"),
+        postgresql_where=text("docs_version < stream_version"),
+    ),
+)
+
+externals = Table("externals", metadata, *_common())
+
+# Old versions are kept: a task is checked by the definition that it was started with.
+external_versions = Table(
+    "external_versions",
+    metadata,
+    Column("external", _FID, ForeignKey("externals.fid", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("definition", JSON, nullable=False),
+)
+
+crawlers = Table(
+    "crawlers",
+    metadata,
+    *_common(),
+    Column("external", _FID, ForeignKey("externals.fid"), nullable=False, index=True),
+    # Unique: this index, not a check in code, is the rule of one crawler for a stream.
+    Column("stream", _FID, ForeignKey("streams.fid"), nullable=False, unique=True),
+    Column("params", JSON, nullable=False),
+    Column("sealed_credential", Text),
+    Column("credential_type", String(16)),
+    Column("schedule", JSON(none_as_null=True)),
+    Column("timeout", Integer, nullable=False),
+    Column("publish", String(16), nullable=False),
+)
+
+_OPEN = text("state IN ('new', 'running')")
+
+tasks = Table(
+    "tasks",
+    metadata,
+    *_common(),
+    Column("crawler", _FID, ForeignKey("crawlers.fid"), nullable=False, index=True),
+    Column("stream", _FID, ForeignKey("streams.fid"), nullable=False),
+    Column("external", _FID, nullable=False),
+    Column("external_version", Integer, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("timeout", Integer, nullable=False),
+    Column("publish", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("detail", JSON(none_as_null=True)),
+    Column("docs", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("uploads", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("callback", Text),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heard_at", UtcDateTime),
+    Column("deadline", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+    Column("removed_version", BigInteger),
+    ForeignKeyConstraint(["external", "external_version"], ["external_versions.external", "external_versions.version"]),
+    # Unique: this index, not a check in code, is the rule of one open task for a crawler.
+    Index("one_open_task", "crawler", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+    # The sweep for silent tasks reads this and never the ended ones.
+    Index(
+        "tasks_by_deadline",
+        "deadline",
+        sqlite_where=text("deadline IS NOT NULL"),
+        postgresql_where=text("deadline IS NOT NULL"),
+    ),
+    # A stream's status is its latest task.
+    Index("tasks_by_start", "stream", "started_at"),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("fid", _FID, primary_key=True),
+    Column("stream", _FID, ForeignKey("streams.fid"), nullable=False),
+    Column("task", _FID, ForeignKey("tasks.fid"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("layer", BigInteger, nullable=False),
+    # Not unique: a restored task's files are named by a row for each time that they were visible.
+    Column("path", Text, nullable=False),
+    Column("docs", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("min_id", LargeBinary, nullable=False),
+    Column("max_id", LargeBinary, nullable=False),
+    Column("added_version", BigInteger),
+    Column("removed_version", BigInteger),
+    Column("total", BigInteger, nullable=False),
+    Column("idempotency_key", Text),
+    Column("body_digest", String(64)),
+    Column("created_at", UtcDateTime, nullable=False),
+    # A key means one upload of an attempt, in every process.
+    UniqueConstraint("task", "attempt", "idempotency_key"),
+    Index("segments_of_stream", "stream", "added_version"),
+    Index("segments_by_path", "path"),
+)
+
+stream_log = Table(
+    "stream_log",
+    metadata,
+    Column("stream", _FID, ForeignKey("streams.fid", ondelete="CASCADE"), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("change", String(16), nullable=False),
+    # No foreign key: the log tells of tasks that are gone, too.
+    Column("task", _FID, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("docs", BigInteger, nullable=False),
+)
+
+# What a caller linked by hand. The links between crawlers, tasks and what they use are not stored
+# twice: they are read off those objects.
+links = Table(
+    "links",
+    metadata,
+    Column("from_type", String(16), primary_key=True),
+    Column("from_fid", _FID, primary_key=True),
+    Column("to_type", String(16), primary_key=True),
+    Column("to_fid", _FID, primary_key=True),
+    Index("links_to", "to_fid"),
+    Index("links_from", "from_fid"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("fid", _FID, primary_key=True),
+    # No foreign key: an EC is told to stop even when its task is gone with its crawler.
+    Column("task", _FID, nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("sealed_target", Text, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("message", Text),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("leased_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("fid", _FID, primary_key=True),
+    Column("name", Text, nullable=False),
+    # SHA-256 of the key: a key has 256 random bits, so that a slow hash would protect nothing more.
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+)

@@ -1,0 +1,138 @@
+"""Questions and changes that only tasks know."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Update, select, update
+from sqlalchemy.exc import IntegrityError
+
+from headwater.catalog import objects, tables
+from headwater.catalog.database import Transaction
+from headwater.catalog.objects import TASKS
+from headwater.domain.errors import MovedMeanwhile
+from headwater.domain.task import CODE_RUNNING, OPEN, Task, TaskState, require_open
+
+_tasks = tables.tasks.c
+_IS_OPEN = _tasks.state.in_(sorted(OPEN))
+
+
+def open_of(tx: Transaction, crawler: str) -> Task | None:
+    """Return the crawler's task that is new or running, or None."""
+    return tx.value(TASKS.rows.where(_tasks.crawler == crawler, _IS_OPEN), Task)
+
+
+def add(tx: Transaction, task: Task) -> tuple[Task, bool]:
+    """Store a new task, or return the open one that its crawler has: ``(task, whether it is the new one)``."""
+    return _unless_open(tx, task.crawler, lambda: objects.add(tx, TASKS, task))
+
+
+def reopen(tx: Transaction, old: Task, new: Task) -> tuple[Task, bool]:
+    """Store a task's next attempt, or return the open task that its crawler has: ``(task, whether reopened)``."""
+    return _unless_open(tx, old.crawler, lambda: change(tx, old, new, at=new.started_at))
+
+
+def _unless_open(tx: Transaction, crawler: str, store: Callable[[], Task]) -> tuple[Task, bool]:
+    try:
+        with tx.savepoint():
+            return store(), True
+    except IntegrityError:  # the index of one open task a crawler
+        present = open_of(tx, crawler)
+        if present is None:
+            raise
+        return present, False
+
+
+def change(tx: Transaction, old: Task, new: Task, *, at: datetime) -> Task:
+    """Store a task's move by compare-and-set.
+
+    Raises:
+        MovedMeanwhile: it is no longer as ``old`` says.
+    """
+    return objects.save(tx, TASKS, old, replace(new, **objects.edited(at, old.version)))
+
+
+def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -> Task:
+    """Count an upload of an attempt that is still open, and restart its silence timer.
+
+    Raises:
+        TaskRemoved, TaskClosed, MovedMeanwhile: the attempt does not take it any more.
+    """
+    counted = tx.value(
+        _heard(task, at)
+        .values(
+            docs=_tasks.docs + docs,
+            bytes=_tasks.bytes + size,
+            uploads=_tasks.uploads + 1,
+            state=TaskState.RUNNING,
+            code=CODE_RUNNING,
+        )
+        .returning(*tables.tasks.c),
+        Task,
+    )
+    if counted is None:
+        raise _over(tx, task)
+    return counted
+
+
+def heard(tx: Transaction, task: Task, *, at: datetime) -> None:
+    """Restart the silence timer of an attempt that is still open.
+
+    Raises:
+        TaskRemoved, TaskClosed, MovedMeanwhile: the attempt is over.
+    """
+    if tx.execute(_heard(task, at)).rowcount != 1:
+        raise _over(tx, task)
+
+
+def _heard(task: Task, at: datetime) -> Update:
+    return (
+        update(tables.tasks)
+        .where(_tasks.fid == task.fid, _tasks.attempt == task.attempt, _IS_OPEN)
+        .values(heard_at=at, deadline=at + timedelta(seconds=task.timeout))
+    )
+
+
+def _over(tx: Transaction, task: Task) -> MovedMeanwhile:
+    present = objects.get(tx, TASKS, task.fid)
+    require_open(present)
+    return MovedMeanwhile(f"attempt {task.attempt} of task {task.fid} is over: it is at attempt {present.attempt} now")
+
+
+def silent_since(tx: Transaction, at: datetime, *, limit: int) -> list[Task]:
+    """Return open tasks whose crawler has missed its deadline, longest silent first; locked for us."""
+    # Ordered by deadline, not fid: PostgreSQL would otherwise walk the primary key past years of ended tasks.
+    wanted = TASKS.rows.where(_tasks.deadline <= at).order_by(_tasks.deadline).limit(limit)
+    return tx.values(wanted.with_for_update(skip_locked=True), Task)
+
+
+def pardon(tx: Transaction, *, at: datetime, grace: timedelta) -> int:
+    """Give tasks that are overdue while nobody could hear them a moment to speak; return how many."""
+    return tx.execute(update(tables.tasks).where(_tasks.deadline <= at).values(deadline=at + grace)).rowcount
+
+
+def latest_of(tx: Transaction, streams: list[str]) -> dict[str, Task]:
+    """Return the latest task of each stream that has one, by stream."""
+    run = tables.tasks.alias().c
+    newest = (
+        select(run.fid)
+        .where(run.stream == tables.streams.c.fid)
+        .order_by(run.started_at.desc(), run.fid.desc())
+        .limit(1)
+        .correlate(tables.streams)
+        .scalar_subquery()
+    )
+    wanted = TASKS.rows.where(_tasks.fid.in_(select(newest).where(tables.streams.c.fid.in_(streams))))
+    return {task.stream: task for task in tx.values(wanted, Task)}
+
+
+def open_states(tx: Transaction, crawlers: list[str]) -> dict[str, TaskState]:
+    """Return the state of each crawler's open task, by crawler."""
+    rows = tx.execute(select(_tasks.crawler, _tasks.state).where(_tasks.crawler.in_(crawlers), _IS_OPEN))
+    return {row.crawler: TaskState(row.state) for row in rows}
+
+
+def of_crawler(tx: Transaction, crawler: str) -> list[Task]:
+    """Return every task of a crawler, oldest first, locked for us."""
+    wanted = TASKS.rows.where(_tasks.crawler == crawler).order_by(_tasks.fid).with_for_update()
+    return tx.values(wanted, Task)

@@ -1,0 +1,30 @@
+"""A crawler: an External set up to feed one stream."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headwater.domain.task import Publish
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crawler:
+    """An External with parameters and a credential, tied to the stream that it feeds."""
+
+    fid: str
+    external: str
+    stream: str
+    #: What its tasks are called with; passwords are sealed.
+    params: dict[str, Any]
+    #: What it logs in with at its source, sealed; None if it needs nothing.
+    sealed_credential: str | None = None
+    credential_type: str | None = None
+    #: When it runs by itself: ``{cron, timezone}``, or None.
+    schedule: dict[str, Any] | None = None
+    #: Seconds of silence after which a running task times out.
+    timeout: int
+    publish: Publish
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    meta: dict[str, Any]

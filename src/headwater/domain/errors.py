@@ -1,0 +1,199 @@
+"""What can go wrong, in the words of the domain.
+
+    HeadwaterError
+    ├── NotFound
+    ├── Invalid
+    │   ├── RequestInvalid
+    │   ├── ParametersInvalid
+    │   ├── SchemaInvalid
+    │   └── UploadBroken
+    ├── DocumentInvalid
+    ├── Conflict
+    │   ├── TaskClosed
+    │   ├── TaskRemoved
+    │   ├── StreamTaken
+    │   ├── InUse
+    │   ├── MovedMeanwhile
+    │   └── UploadInFlight
+    ├── VersionMismatch
+    ├── TooLarge
+    │   ├── UploadTooLarge
+    │   ├── DocumentTooLarge
+    │   └── RequestTooLarge
+    ├── NotUnderstood
+    │   ├── ContentTypeUnknown
+    │   └── EncodingUnknown
+    ├── KeyReused
+    ├── NotAuthenticated
+    ├── NotAllowed
+    ├── MethodNotAllowed
+    └── Unavailable
+
+No error here knows a status code; ``api/errors.py`` has the only table that does. A class's first
+docstring sentence is the title that callers read, and its name is the stable ``type``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: So many flaws are told of one by one; the rest is only counted.
+MOST_FLAWS = 100
+#: A flaw's text is cut here: a schema error may quote a whole document.
+LONGEST_DETAIL = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flaw:
+    """One thing that is wrong with what the caller sent, and where it stands."""
+
+    #: What is wrong, in one sentence.
+    detail: str
+    #: Where, as a JSON pointer (RFC 6901) into the body or the document.
+    pointer: str | None = None
+    #: The JSON Schema keyword that failed.
+    keyword: str | None = None
+    #: Where that keyword stands, as a JSON pointer into the schema.
+    schema_pointer: str | None = None
+    #: The line of an upload, counted from 1.
+    line: int | None = None
+    #: The byte of the decompressed upload at which the fault (or its document) begins, from 0.
+    offset: int | None = None
+    #: The id of the document, where it could be told.
+    doc_id: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The flaw as one line for a person."""
+        where = [f"line {self.line}" if self.line is not None else None, self.pointer or None]
+        return ": ".join([*filter(None, where), self.detail])
+
+
+class HeadwaterError(Exception):
+    """Headwater cannot do what it was asked."""
+
+    def __init__(self, detail: str, *, flaws: Sequence[Flaw] = (), truncated: bool = False) -> None:
+        super().__init__(detail)
+        #: What happened, to what, and how to mend it.
+        self.detail = detail
+        #: The single faults, at most ``MOST_FLAWS``.
+        self.flaws = tuple(flaws[:MOST_FLAWS])
+        #: Whether there were more faults than are listed.
+        self.truncated = truncated or len(flaws) > MOST_FLAWS
+
+    @classmethod
+    def title(cls) -> str:
+        """The kind of error as a person reads it, the same for each of its occurrences."""
+        return (cls.__doc__ or "").partition(".")[0].strip()
+
+
+class NotFound(HeadwaterError):
+    """There is no such object."""
+
+
+class Invalid(HeadwaterError):
+    """What was sent is not what it should be."""
+
+
+class RequestInvalid(Invalid):
+    """Request is invalid."""
+
+
+class ParametersInvalid(Invalid):
+    """Parameters do not fit the External."""
+
+
+class SchemaInvalid(Invalid):
+    """External's definition does not hold together."""
+
+
+class UploadBroken(Invalid):
+    """Upload is not newline-delimited JSON."""
+
+
+class DocumentInvalid(HeadwaterError):
+    """Document is invalid."""
+
+
+class Conflict(HeadwaterError):
+    """The object's state does not allow this."""
+
+
+class TaskClosed(Conflict):
+    """Task is closed."""
+
+
+class TaskRemoved(Conflict):
+    """Task is deleted."""
+
+
+class StreamTaken(Conflict):
+    """Stream has a crawler already."""
+
+
+class InUse(Conflict):
+    """Object is in use."""
+
+
+class MovedMeanwhile(Conflict):
+    """Object was changed by somebody else in the meantime."""
+
+
+class UploadInFlight(Conflict):
+    """An upload with this Idempotency-Key is still under way."""
+
+
+class VersionMismatch(HeadwaterError):
+    """If-Match does not hold."""
+
+
+class TooLarge(HeadwaterError):
+    """What was sent is over a limit."""
+
+
+class UploadTooLarge(TooLarge):
+    """Upload is over its limit."""
+
+
+class DocumentTooLarge(TooLarge):
+    """Document is over its limit."""
+
+
+class RequestTooLarge(TooLarge):
+    """Request body is over its limit."""
+
+
+class NotUnderstood(HeadwaterError):
+    """The form in which it was sent is not understood."""
+
+
+class ContentTypeUnknown(NotUnderstood):
+    """Content type is not understood."""
+
+
+class EncodingUnknown(NotUnderstood):
+    """Content encoding is not understood."""
+
+
+class KeyReused(HeadwaterError):
+    """Idempotency-Key was used before with another body."""
+
+
+class NotAuthenticated(HeadwaterError):
+    """Key or token is missing or wrong."""
+
+
+class NotAllowed(HeadwaterError):
+    """Key lacks the scope for this."""
+
+
+class MethodNotAllowed(HeadwaterError):
+    """Method is not allowed here."""
+
+
+class Unavailable(HeadwaterError):
+    """Headwater cannot do this right now."""
+
+    def __init__(self, detail: str, *, retry_after: int = 5) -> None:
+        super().__init__(detail)
+        #: Seconds after which another try makes sense.
+        self.retry_after = retry_after

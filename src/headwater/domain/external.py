@@ -1,0 +1,97 @@
+"""An External: a registered crawler, as its developer describes it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from headwater.domain.errors import Flaw, ParametersInvalid, SchemaInvalid
+from headwater.domain.parameter import Parameter, definition_flaws
+from headwater.domain.schema import compile_schema
+
+
+class CredentialType(StrEnum):
+    """What a crawler needs to log in at its source."""
+
+    BASIC = "basic"
+    OAUTH = "oauth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """What an External's developer says of it; each edit makes a new version."""
+
+    #: Base URL of the EC; None means push: there is no server, a script uploads.
+    endpoint: str | None = None
+    credential: CredentialType | None = None
+    #: Where a person logs in, for ``oauth``.
+    oauth: str | None = None
+    oauth_parameters: Any = None
+    #: The JSON Schema that each document must match; None takes any object.
+    schema: dict[str, Any] | bool | None = None
+    #: The field of a document that holds its id; None makes ids from the content.
+    doc_id_field: str | None = None
+    #: Sent with each request to the EC.
+    headers: dict[str, str]
+    parameters: tuple[Parameter, ...]
+    #: Kept and handed on; Headwater does not look into it.
+    analysis: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class External:
+    """A registered crawler."""
+
+    fid: str
+    definition: Definition
+    created_at: datetime
+    updated_at: datetime
+    #: Grows with each edit; sent to the EC, and kept with each task.
+    version: int
+    meta: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return str(self.meta.get("name") or self.fid)
+
+
+def check_definition(definition: Definition) -> None:
+    """Raise unless schema and parameters hold together.
+
+    Raises:
+        SchemaInvalid: with a flaw for each place that does not compile.
+    """
+    if definition.schema is not None:
+        compile_schema(definition.schema)
+    flaws = [
+        Flaw(pointer=f"/parameters{flaw.pointer}", keyword=flaw.keyword, detail=flaw.detail)
+        for flaw in definition_flaws(definition.parameters)
+    ]
+    if flaws:
+        raise SchemaInvalid(f"the parameters do not hold together: {flaws[0].message}", flaws=flaws)
+
+
+def check_credential(wanted: CredentialType | None, given: dict[str, Any] | None) -> None:
+    """Raise unless a crawler's credential is what its External asks for.
+
+    Raises:
+        ParametersInvalid: it is missing, not asked for, or of the wrong form.
+    """
+    fault = _credential_fault(wanted, given)
+    if fault is not None:
+        raise ParametersInvalid(
+            f"the credential does not fit the External: {fault}", flaws=[Flaw(pointer="/credential", detail=fault)]
+        )
+
+
+def _credential_fault(wanted: CredentialType | None, given: dict[str, Any] | None) -> str | None:
+    if wanted is None:
+        return None if given is None else "the External takes none"
+    if given is None:
+        return f"the External needs one of type {wanted}"
+    if wanted is CredentialType.BASIC:
+        texts = {"user", "password"}
+        if set(given) - {"type"} != texts or not all(isinstance(given[name], str) for name in texts):
+            return 'expected {"user": "…", "password": "…"}'
+    return None

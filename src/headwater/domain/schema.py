@@ -1,0 +1,68 @@
+"""JSON Schemas, compiled so that no document and no schema can make us wait or reach out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from headwater.domain.errors import LONGEST_DETAIL, Flaw, SchemaInvalid
+
+# Look-around needs a backtracking engine; bounded, a hostile pattern costs about a millisecond.
+_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000, size_limit=1 << 20)
+
+Validator = jsonschema_rs.Validator
+
+
+def compile_schema(schema: dict[str, Any] | bool, *, at: str = "/schema") -> Validator:
+    """Compile a JSON Schema, draft 4 to 2020-12 by its ``$schema``; nothing is fetched.
+
+    Raises:
+        SchemaInvalid: it does not compile; ``pointer`` says where, below ``at``.
+    """
+    try:
+        return jsonschema_rs.validator_for(schema, pattern_options=_PATTERNS, offline=True)
+    except jsonschema_rs.ValidationError as error:
+        flaw = Flaw(
+            detail=_schema_fault(error.message),
+            pointer=at + json_pointer(error.instance_path),
+            keyword=keyword_of(error),
+        )
+    except (ValueError, RecursionError) as error:
+        flaw = Flaw(detail=_schema_fault(str(error)), pointer=at)
+    raise SchemaInvalid(f"the schema does not compile: {flaw.message}", flaws=[flaw])
+
+
+def _schema_fault(message: str) -> str:
+    if "retriev" in message or "registry" in message:
+        return cut(f"{message} (references must stay inside the schema: nothing is fetched from anywhere)")
+    return cut(message)
+
+
+def flaws_of(validator: Validator, document: Any) -> Iterator[Flaw]:
+    """Yield what is wrong with a document, in the order in which the schema finds it.
+
+    Raises:
+        ValueError: the document is nested deeper than a validator follows.
+    """
+    for error in validator.iter_errors(document):
+        yield Flaw(
+            detail=cut(error.message),
+            pointer=json_pointer(error.instance_path),
+            keyword=keyword_of(error),
+            schema_pointer=json_pointer(error.schema_path),
+        )
+
+
+def keyword_of(error: jsonschema_rs.ValidationError) -> str | None:
+    """Return the name of the keyword that failed."""
+    return next((str(part) for part in reversed(error.schema_path) if isinstance(part, str)), None)
+
+
+def json_pointer(path: Any) -> str:
+    """Return a path of keys and indexes as a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def cut(text: str) -> str:
+    """Return the text, shortened where it quotes at length."""
+    return text if len(text) <= LONGEST_DETAIL else text[: LONGEST_DETAIL - 1] + "…"

@@ -1,0 +1,217 @@
+"""A task, one run of a crawler, with its state machine."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from headwater.domain.errors import RequestInvalid, TaskClosed, TaskRemoved
+
+
+class TaskState(StrEnum):
+    """Where a task stands; the words that callers see."""
+
+    NEW = "new"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    STOPPED = "stopped"
+
+
+class Reason(StrEnum):
+    """Why a task ended, as a stable word."""
+
+    REPORTED = "reported"
+    START_FAILED = "start_failed"
+    SILENT = "silent"
+    STOPPED_BY_USER = "stopped_by_user"
+    DELETED_BY_USER = "deleted_by_user"
+
+
+class Origin(StrEnum):
+    """Who asked for a task."""
+
+    API = "api"
+    CONSOLE = "console"
+    CLI = "cli"
+    SCHEDULE = "schedule"
+
+
+class Publish(StrEnum):
+    """When a task's documents show in the stream."""
+
+    LIVE = "live"
+    ON_SUCCESS = "on_success"
+
+
+#: In these states a task takes documents and status reports.
+OPEN = frozenset({TaskState.NEW, TaskState.RUNNING})
+
+_ENDS = {TaskState.DONE, TaskState.FAILED, TaskState.TIMED_OUT, TaskState.STOPPED}
+
+#: Which state may follow which. An ended task is opened again by a retry, and by nothing else.
+TRANSITIONS: dict[TaskState, set[TaskState]] = {
+    TaskState.NEW: {TaskState.RUNNING, *_ENDS},
+    TaskState.RUNNING: {TaskState.RUNNING, *_ENDS},
+    TaskState.DONE: {TaskState.NEW},
+    TaskState.FAILED: {TaskState.NEW},
+    TaskState.TIMED_OUT: {TaskState.NEW},
+    TaskState.STOPPED: {TaskState.NEW},
+}
+
+CODE_NEW = 0
+CODE_RUNNING = 102
+CODE_TIMED_OUT = 408
+CODE_STOPPED = 410
+CODE_FAILED = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run of a crawler: a change set on its stream."""
+
+    fid: str
+    crawler: str
+    stream: str
+    external: str
+    #: The External's version that the present attempt runs with, its schema included.
+    external_version: int
+    #: What the External is called with; passwords are sealed (see ``catalog/vault.py``).
+    params: dict[str, Any]
+    #: Seconds of silence after which the task times out; the crawler's when the attempt began.
+    timeout: int
+    #: When its documents show; the crawler's when the attempt began.
+    publish: Publish
+    #: 1, 2, …: each retry is a new attempt of the same task.
+    attempt: int
+    origin: Origin
+    code: int
+    state: TaskState
+    reason: Reason | None = None
+    message: str | None = None
+    #: Whatever the crawler reports beside its message; any JSON.
+    detail: Any = None
+    #: Documents that the present attempt has uploaded.
+    docs: int = 0
+    #: Their size in bytes, decompressed.
+    bytes: int = 0
+    #: Uploads that the present attempt has had accepted.
+    uploads: int = 0
+    #: Documents of the present attempt that were kept aside as invalid.
+    rejected: int = 0
+    #: Where the EC is told of the task's end; None until it has said so, or for ever (push).
+    callback: str | None = None
+    #: When the present attempt was asked for.
+    started_at: datetime
+    #: When the EC was last heard from in the present attempt.
+    heard_at: datetime | None = None
+    #: When the task times out unless it is heard from; None while its start waits to be delivered.
+    deadline: datetime | None = None
+    ended_at: datetime | None = None
+    #: When its documents were removed from the stream; None while they belong to it.
+    removed_at: datetime | None = None
+    #: The stream version that removed its documents; None too when none of them showed.
+    removed_version: int | None = None
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    meta: dict[str, Any]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the task takes documents and status reports."""
+        return self.state in OPEN
+
+
+def state_of(code: int) -> TaskState:
+    """Return the state that a status code from a crawler stands for.
+
+    Raises:
+        RequestInvalid: the code is none that a crawler may report.
+    """
+    if code == CODE_RUNNING:
+        return TaskState.RUNNING
+    if 200 <= code < 300:  # noqa: PLR2004 - HTTP's classes of status codes
+        return TaskState.DONE
+    if 400 <= code < 600:  # noqa: PLR2004
+        return TaskState.FAILED
+    raise RequestInvalid(
+        f"{code} is no status code for a task: report 102 while it runs, 2xx when it is done, 4xx or 5xx when it failed"
+    )
+
+
+def require_open(task: Task) -> None:
+    """Raise unless the task takes documents and status reports.
+
+    Raises:
+        TaskRemoved: it is deleted.
+        TaskClosed: it has ended.
+    """
+    if task.removed_at is not None:
+        raise TaskRemoved(f"task {task.fid} is deleted; restore it first")
+    if not task.is_open:
+        raise TaskClosed(
+            f"task {task.fid} ended with {task.code} ({task.state}) and takes nothing more; retry it to open it again"
+        )
+
+
+def move(
+    task: Task,
+    to: TaskState,
+    *,
+    code: int,
+    at: datetime,
+    reason: Reason | None = None,
+    message: str | None = None,
+    detail: Any = None,
+) -> Task:
+    """Return the task in its new state: heard from when it goes on, ended when it does not.
+
+    Raises:
+        TaskClosed: no such move leads from the state in which the task is.
+    """
+    if to not in TRANSITIONS[task.state]:
+        raise TaskClosed(f"task {task.fid} ended with {task.code} ({task.state}) and cannot become {to} ({code})")
+    moved = replace(task, state=to, code=code, reason=reason, message=message, detail=detail)
+    if to in OPEN:
+        return replace(moved, heard_at=at, deadline=at + timedelta(seconds=task.timeout))
+    return replace(moved, ended_at=at, deadline=None)
+
+
+def again(
+    task: Task,
+    *,
+    params: dict[str, Any],
+    external_version: int,
+    timeout: int,
+    publish: Publish,
+    deadline: datetime | None,
+    at: datetime,
+) -> Task:
+    """Return the task at the beginning of its next attempt.
+
+    Raises:
+        TaskRemoved: it is deleted.
+        TaskClosed: its present attempt is still open.
+    """
+    if task.removed_at is not None:
+        raise TaskRemoved(f"task {task.fid} is deleted; restore it before you retry it")
+    opened = move(task, TaskState.NEW, code=CODE_NEW, at=at)
+    return replace(
+        opened,
+        attempt=task.attempt + 1,
+        params=params,
+        external_version=external_version,
+        timeout=timeout,
+        publish=publish,
+        docs=0,
+        bytes=0,
+        uploads=0,
+        rejected=0,
+        callback=None,
+        started_at=at,
+        heard_at=None,
+        deadline=deadline,
+        ended_at=None,
+    )

@@ -1,0 +1,162 @@
+"""Content encodings, decoded a bounded piece at a time however far a body expands."""
+
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import Any, Protocol, cast
+
+from isal import igzip_lib, isal_zlib
+
+from headwater.domain.errors import EncodingUnknown, Flaw, UploadBroken
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError
+
+#: The encodings that are understood, as ``Accept-Encoding`` lists them.
+ENCODINGS = ("gzip", "deflate", "zstd")
+
+# Any: the library's stubs are incomplete.
+_inflate = cast("Any", isal_zlib).decompressobj
+_INFLATE_ERRORS = (cast("Any", igzip_lib).IsalError, zlib.error)
+
+#: Decoded bytes that are handed on at a time.
+PIECE = 1 << 20
+
+
+class Decompressor(Protocol):
+    """Takes an encoded body in pieces and gives it back decoded, in pieces."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what ``data`` decodes to.
+
+        Raises:
+            UploadBroken: it is not what the encoding says.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Tell that the body has ended.
+
+        Raises:
+            UploadBroken: in the middle of it.
+        """
+        ...
+
+
+def decompressor(encoding: str | None) -> Decompressor:
+    """Return the decompressor for a ``Content-Encoding``.
+
+    Raises:
+        EncodingUnknown: it is none that is understood.
+    """
+    match (encoding or "identity").strip().lower():
+        case "identity":
+            return _Identity()
+        case "gzip" | "x-gzip":
+            return _Zlib("gzip", wbits=zlib.MAX_WBITS | 16)
+        case "deflate":
+            return _Zlib("deflate", wbits=zlib.MAX_WBITS)
+        case "zstd":
+            return _Zstd()
+        case other:
+            raise EncodingUnknown(
+                f"Content-Encoding {other!r} is not understood; send one of {', '.join(ENCODINGS)}, or the plain body"
+            )
+
+
+class _Identity:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+    def finish(self) -> None:
+        pass
+
+
+class _Zlib:
+    """gzip, any number of members; and deflate, with its zlib frame or, as some clients send it, without."""
+
+    def __init__(self, name: str, *, wbits: int) -> None:
+        self._name = name
+        self._wbits = wbits
+        self._stream: Any = None
+        self._begin = b""
+        self._taken = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._stream is None:
+                data = self._begin + data
+                if len(data) < 2:  # noqa: PLR2004 - too short to tell how it is framed
+                    self._begin = data
+                    return
+                self._begin = b""
+                self._stream = _inflate(wbits=self._framing(data))
+            stream = self._stream
+            try:
+                piece = stream.decompress(data, PIECE)
+                while piece or stream.unconsumed_tail:
+                    if piece:
+                        yield piece
+                    piece = stream.decompress(stream.unconsumed_tail, PIECE)
+            except _INFLATE_ERRORS as error:
+                raise _broken(self._name, self._taken, str(error)) from error
+            self._taken += len(data) - len(stream.unused_data)
+            if not stream.eof:
+                return
+            self._stream = None
+            data = stream.unused_data
+
+    def finish(self) -> None:
+        if self._stream is not None or self._begin or not self._taken:
+            raise _cut_short(self._name, self._taken)
+
+    def _framing(self, data: bytes) -> int:
+        if self._name == "gzip":
+            if data[:2] != b"\x1f\x8b":
+                raise _broken("gzip", self._taken, "it does not begin with the gzip signature 1f 8b")
+            return self._wbits
+        framed = data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950, 2.2
+        return self._wbits if framed else -zlib.MAX_WBITS
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._stream: ZstdDecompressor | None = None
+        self._taken = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            stream = self._stream = self._stream or ZstdDecompressor()
+            try:
+                piece = stream.decompress(data, PIECE)
+                yield piece
+                while not stream.eof and not stream.needs_input:
+                    yield stream.decompress(b"", PIECE)
+            except ZstdError as error:
+                raise _broken("zstd", self._taken, str(error)) from error
+            self._taken += len(data) - (len(stream.unused_data) if stream.eof else 0)
+            if not stream.eof:
+                return
+            self._stream = None
+            data = stream.unused_data
+
+    def finish(self) -> None:
+        if self._stream is not None or not self._taken:
+            raise _cut_short("zstd", self._taken)
+
+
+def _broken(name: str, offset: int, why: str) -> UploadBroken:
+    detail = f"the body is not valid {name}: {why}"
+    return UploadBroken(
+        f"{detail} (near byte {offset} of the encoded body); nothing of it was kept",
+        flaws=[Flaw(detail=detail, keyword=name)],
+    )
+
+
+def _cut_short(name: str, taken: int) -> UploadBroken:
+    detail = f"the {name} body ends in the middle, after {taken} bytes" if taken else f"the {name} body is empty"
+    return UploadBroken(
+        f"{detail}; nothing of it was kept: send it again, whole", flaws=[Flaw(detail=detail, keyword=name)]
+    )

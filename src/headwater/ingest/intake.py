@@ -1,0 +1,122 @@
+"""The way of one upload from received bytes to a written segment; memory is one block and one row group."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+
+from headwater.domain.errors import UploadTooLarge
+from headwater.ingest.decompression import Decompressor
+from headwater.ingest.lines import Block, LineCutter
+from headwater.ingest.validation import Checker, Faults
+from headwater.lake.segment import SCHEMA, SegmentWriter, Written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much an upload may be."""
+
+    #: Bytes of an upload, decompressed.
+    upload: int
+    #: Bytes of a document.
+    document: int
+
+
+class Inflow:
+    """Decodes a body, and measures it."""
+
+    def __init__(self, decompressor: Decompressor, *, most: int, digest: bool) -> None:
+        """Let through at most ``most`` decoded bytes; take their digest if it is asked for."""
+        self._decompressor = decompressor
+        self._most = most
+        self._hash = sha256() if digest else None
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the decoded bytes.
+
+        Raises:
+            UploadBroken: they cannot be decoded.
+            UploadTooLarge: there are too many.
+        """
+        for piece in self._decompressor.feed(data):
+            self._size += len(piece)
+            if self._size > self._most:
+                raise UploadTooLarge(
+                    f"the upload is over the limit of {self._most} bytes, decompressed (setting max_upload); "
+                    "send it in several uploads"
+                )
+            if self._hash is not None:
+                self._hash.update(piece)
+            yield piece
+
+    def finish(self) -> None:
+        """Tell that the body has ended.
+
+        Raises:
+            UploadBroken: in the middle of its encoding.
+        """
+        self._decompressor.finish()
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the decoded bytes, in hex, if it was asked for."""
+        return None if self._hash is None else self._hash.hexdigest()
+
+
+class Intake:
+    """Takes one upload; use it in one thread at a time."""
+
+    def __init__(self, inflow: Inflow, *, checker: Checker, writer: SegmentWriter, longest: int) -> None:
+        """Take documents of at most ``longest`` bytes."""
+        self._inflow = inflow
+        self._cutter = LineCutter(longest=longest)
+        self._checker = checker
+        self._writer = writer
+        self._faults = Faults()
+        self._lines = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take received bytes.
+
+        Raises:
+            UploadBroken, UploadTooLarge, DocumentTooLarge: the upload cannot be taken.
+        """
+        for piece in self._inflow.feed(data):
+            for block in self._cutter.feed(piece):
+                self._take(block)
+
+    def finish(self) -> Written | None:
+        """Return the segment, on disk; None if the upload holds no document.
+
+        Raises:
+            UploadBroken, DocumentInvalid, DocumentTooLarge: the upload cannot be taken.
+        """
+        self._inflow.finish()
+        for block in self._cutter.finish():
+            self._take(block)
+        if self._faults:
+            raise self._faults.error(lines=self._lines, external=self._checker.external)
+        return self._writer.finish()
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._writer.discard()
+
+    def _take(self, block: Block) -> None:
+        ids = self._checker.ids(block, self._faults)
+        first = self._lines
+        self._lines += len(block)
+        # A faulty upload is read to its end, so that all that is wrong is told at once.
+        if self._faults:
+            return
+        # The received bytes are the column: nothing is copied.
+        offsets = pa.py_buffer(cast("Any", block.offsets))
+        documents = pa.StringArray.from_buffers(len(block), offsets, pa.py_buffer(block.data))
+        places = pa.array(np.arange(first, first + len(block)))
+        columns = [pa.array(ids, pa.string()), places, documents]
+        batch = cast("Any", pa).record_batch(columns, schema=SCHEMA)
+        self._writer.add(batch, size=len(block.data))

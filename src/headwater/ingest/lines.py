@@ -1,0 +1,173 @@
+"""Cutting a body into blocks of whole lines.
+
+A block is already what an Arrow string column wants: one buffer of bytes, and the offsets of its
+pieces. So the lines of a block are not copied, unless they need mending: each of them must end in
+one LF, and none may be blank.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from headwater.domain.errors import DocumentTooLarge, Flaw
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LF, CR = 10, 13
+#: Bytes that a blank line may hold: JSON's white space.
+BLANKS = b" \t\r"
+#: Lines are handed on in blocks of about so many bytes.
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Whole lines, each ended by one LF, none blank."""
+
+    data: bytes
+    #: Where each line begins in ``data``, and where the last one ends.
+    offsets: npt.NDArray[np.int32]
+    #: The number of each line in the body, from 1.
+    numbers: npt.NDArray[np.int64]
+    #: Where each line begins in the body, in bytes from 0.
+    places: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self.numbers)
+
+    def lines(self) -> list[bytes]:
+        """Return the lines, without their LF."""
+        return self.data.split(b"\n")[:-1]
+
+
+class LineCutter:
+    """Takes a body in pieces and gives it back in blocks of whole lines."""
+
+    def __init__(self, *, longest: int) -> None:
+        """Cut lines of at most ``longest`` bytes."""
+        self._longest = longest
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._line = 1
+        self._place = 0
+        self._begun = False
+
+    def feed(self, piece: bytes) -> Iterator[Block]:
+        """Yield blocks for the lines that ``piece`` completes, once they are enough.
+
+        Raises:
+            DocumentTooLarge: a line is longer than may be.
+        """
+        self._held.append(piece)
+        self._held_size += len(piece)
+        if self._held_size < BLOCK:
+            return
+        data = self._take()
+        end = _last_end(data)
+        if end > 0:
+            yield from self._cut(data[:end])
+        rest = data[end:]
+        self._held, self._held_size = [rest], len(rest)
+        if len(rest) > self._longest:
+            raise self._too_large(len(rest))
+
+    def finish(self) -> Iterator[Block]:
+        """Yield what is left; the last line needs no line end.
+
+        Raises:
+            DocumentTooLarge: a line is longer than may be.
+        """
+        data = self._take()
+        self._held, self._held_size = [], 0
+        if data:
+            yield from self._cut(data)
+
+    def _take(self) -> bytes:
+        data = b"".join(self._held)
+        # The mark is three bytes; a body may come byte by byte, but a block never begins with part of it.
+        if not self._begun:
+            self._begun = True
+            if data.startswith(BYTE_ORDER_MARK):
+                self._place = len(BYTE_ORDER_MARK)
+                return data[len(BYTE_ORDER_MARK) :]
+        return data
+
+    def _cut(self, data: bytes) -> Iterator[Block]:
+        block = self._plain(data)
+        if block is None:
+            block = self._mended(data)
+        if not len(block):
+            return
+        sizes = np.diff(block.offsets)
+        longest = int(sizes.argmax())
+        if sizes[longest] - 1 > self._longest:
+            size = int(sizes[longest]) - 1
+            raise self._too_large(size, line=int(block.numbers[longest]), place=int(block.places[longest]))
+        yield block
+
+    def _plain(self, data: bytes) -> Block | None:
+        """Return the block whose lines are good as they stand, or None if any needs mending."""
+        if CR in data or data[-1] != LF:
+            return None
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == LF)
+        offsets = np.empty(len(ends) + 1, np.int32)
+        offsets[0] = 0
+        offsets[1:] = ends + 1
+        firsts = np.frombuffer(data, np.uint8)[offsets[:-1]]
+        # A line that begins with white space may be blank; such are rare enough to look at in the other way.
+        if np.isin(firsts, (LF, *BLANKS)).any():
+            return None
+        block = Block(
+            data=data,
+            offsets=offsets,
+            numbers=np.arange(self._line, self._line + len(ends)),
+            places=offsets[:-1].astype(np.int64) + self._place,
+        )
+        self._line += len(ends)
+        self._place += len(data)
+        return block
+
+    def _mended(self, data: bytes) -> Block:
+        """Return the block with each line ended by one LF and the blank ones left out."""
+        raw = np.frombuffer(data, np.uint8)
+        is_end = (raw == LF) | (raw == CR)
+        is_end[:-1] &= ~((raw[:-1] == CR) & (raw[1:] == LF))  # of CRLF, the LF is the end
+        ends = np.flatnonzero(is_end)
+        if data[-1] not in (LF, CR):
+            ends = np.append(ends, len(data))
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        lines = [data[start:end].removesuffix(b"\r") for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        kept = np.array([bool(line.strip(BLANKS)) for line in lines], bool)
+        texts = [line for line, keep in zip(lines, kept.tolist(), strict=True) if keep]
+        offsets = np.zeros(len(texts) + 1, np.int32)
+        np.cumsum([len(text) + 1 for text in texts], out=offsets[1:])
+        block = Block(
+            data=b"".join(text + b"\n" for text in texts),
+            offsets=offsets,
+            numbers=(np.arange(len(lines)) + self._line)[kept],
+            places=(starts + self._place)[kept],
+        )
+        self._line += len(lines)
+        self._place += len(data)
+        return block
+
+    def _too_large(self, size: int, *, line: int | None = None, place: int | None = None) -> DocumentTooLarge:
+        line = self._line if line is None else line
+        flaw = Flaw(
+            detail=f"the document is {size} bytes long or more; the limit is {self._longest}",
+            line=line,
+            offset=self._place if place is None else place,
+        )
+        return DocumentTooLarge(
+            f"line {line} is over the limit of {self._longest} bytes a document (setting max_document)", flaws=[flaw]
+        )
+
+
+def _last_end(data: bytes) -> int:
+    """Return where the last whole line of ``data`` ends; 0 if there is none.
+
+    A CR at the very end may be half of a CRLF, so that it ends no line yet.
+    """
+    return max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1

@@ -1,0 +1,252 @@
+"""An upload: the file first, on disk, then one transaction that makes it count."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import structlog
+
+from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog.database import Database, Transaction
+from headwater.catalog.objects import EXTERNALS
+from headwater.domain.errors import HeadwaterError, KeyReused, UploadInFlight
+from headwater.domain.external import Definition
+from headwater.domain.fid import new_fid
+from headwater.domain.stream import Change, Segment, segment_path
+from headwater.domain.task import Publish, Task, require_open
+from headwater.ingest.decompression import decompressor
+from headwater.ingest.intake import Inflow, Intake, Limits
+from headwater.ingest.validation import Checker
+from headwater.lake.segment import SegmentWriter, Written
+from headwater.lake.store import LocalStore
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+#: Received bytes that are handed to a worker thread at a time.
+FEED = 256 << 10
+#: Data arriving in a long upload restarts the silence timer so often, at most.
+HEARTBEAT = timedelta(seconds=10)
+#: Compiled versions of Externals that are kept.
+MOST_CHECKERS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What an accepted upload is answered."""
+
+    #: Documents of this upload.
+    count: int
+    #: Documents of the attempt, with this upload.
+    total: int
+    #: Bytes of this upload's documents, decompressed.
+    bytes: int
+    #: Whether this was answered before: the upload repeated an ``Idempotency-Key``.
+    replayed: bool = False
+
+
+class Uploads:
+    """Takes uploads, any number at once."""
+
+    def __init__(
+        self, db: Database, store: LocalStore, *, limits: Limits, threads: int, clock: Callable[[], datetime]
+    ) -> None:
+        """Work in ``threads`` worker threads."""
+        self._db = db
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._in_flight: set[tuple[str, int, str]] = set()
+        self._checkers: dict[tuple[str, int], Checker] = {}
+
+    def close(self) -> None:
+        """Finish what the threads do."""
+        self._threads.shutdown()
+
+    async def take(
+        self, task: Task, body: AsyncIterator[bytes], *, encoding: str | None = None, key: str | None = None
+    ) -> Receipt:
+        """Take one upload to a task, wholly or not at all.
+
+        When this returns, the documents are on disk and ``kill -9`` loses none of them.
+
+        Raises:
+            UploadBroken, DocumentInvalid, TooLarge, EncodingUnknown: the body cannot be taken.
+            TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it (any more).
+            UploadInFlight, KeyReused: the idempotency key is in use, or was used for another body.
+        """
+        require_open(task)
+        inflow = Inflow(decompressor(encoding), most=self._limits.upload, digest=key is not None)
+        if key is None:
+            return await self._take(task, body, inflow, key=None)
+        with self._claim(task, key):
+            first = await self._first(task, key)
+            if first is not None:
+                return await self._replay(first, task, body, inflow)
+            return await self._take(task, body, inflow, key=key)
+
+    async def _take(self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None) -> Receipt:
+        fid = new_fid(self._clock())
+        path = segment_path(stream=task.stream, task=task.fid, segment=fid)
+        writer = SegmentWriter(self._store, path, staged_as=fid)
+        checker = await self._checker(task)
+        intake = Intake(inflow, checker=checker, writer=writer, longest=self._limits.document)
+        try:
+            written = await self._pump(task, body, intake.feed, intake.finish)
+        except BaseException:
+            await asyncio.shield(self._run(intake.discard))
+            raise
+        digest = inflow.digest
+        try:
+            receipt = await self._db.write(record, task, written, fid=fid, key=key, digest=digest, at=self._clock())
+        except HeadwaterError as error:
+            # Refused for certain, so the file is garbage. After any other error it may count: the sweep knows.
+            if written is not None:
+                self._store.delete(written.path)
+            first = await self._first(task, key) if isinstance(error, segments.KeyTaken) else None
+            if first is None:
+                raise
+            return _same(first, digest)
+        log.info("upload.accepted", task=task.fid, attempt=task.attempt, docs=receipt.count, bytes=receipt.bytes)
+        return receipt
+
+    async def _first(self, task: Task, key: str | None) -> Segment | None:
+        return None if key is None else await self._db.read(segments.by_key, task.fid, task.attempt, key)
+
+    async def _replay(self, first: Segment, task: Task, body: AsyncIterator[bytes], inflow: Inflow) -> Receipt:
+        def measure(data: bytes) -> None:
+            for _ in inflow.feed(data):
+                pass
+
+        await self._pump(task, body, measure, inflow.finish)
+        return _same(first, inflow.digest)
+
+    async def _pump(
+        self, task: Task, body: AsyncIterator[bytes], feed: Callable[[bytes], None], finish: Callable[[], T]
+    ) -> T:
+        """Hand the body to worker threads, the next part received while one is worked on."""
+        held: list[bytes] = []
+        size = 0
+        working: asyncio.Future[Any] | None = None
+        spoken = self._clock()
+        heartbeat = min(HEARTBEAT, timedelta(seconds=task.timeout / 4))
+        try:
+            async for chunk in body:
+                held.append(chunk)
+                size += len(chunk)
+                if size < FEED:
+                    continue
+                if working is not None:
+                    await asyncio.shield(working)
+                working = self._run(feed, b"".join(held))
+                held, size = [], 0
+                now = self._clock()
+                if now - spoken >= heartbeat:
+                    spoken = now
+                    await self._db.write(tasks.heard, task, at=now)
+            if working is not None:
+                await asyncio.shield(working)
+            rest = b"".join(held)
+
+            def end() -> T:
+                if rest:
+                    feed(rest)
+                return finish()
+
+            working = self._run(end)
+            return await asyncio.shield(working)
+        finally:
+            # Whoever cleans up after a failure must not meet a thread that is still writing.
+            if working is not None and not working.done():
+                await asyncio.wait([working])
+
+    def _run(self, work: Callable[..., T], *args: object) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+
+    async def _checker(self, task: Task) -> Checker:
+        version = (task.external, task.external_version)
+        checker = self._checkers.get(version)
+        if checker is None:
+            definition, name = await self._db.read(_definition, task)
+            checker = self._checkers[version] = await self._run(lambda: Checker(definition, external=name))
+            if len(self._checkers) > MOST_CHECKERS:
+                del self._checkers[next(iter(self._checkers))]
+        return checker
+
+    @contextmanager
+    def _claim(self, task: Task, key: str) -> Generator[None]:
+        claim = (task.fid, task.attempt, key)
+        if claim in self._in_flight:
+            raise UploadInFlight(f"an upload with Idempotency-Key {key!r} is under way; wait for its answer")
+        self._in_flight.add(claim)
+        try:
+            yield
+        finally:
+            self._in_flight.discard(claim)
+
+
+def record(
+    tx: Transaction,
+    task: Task,
+    written: Written | None,
+    *,
+    fid: str,
+    key: str | None,
+    digest: str | None,
+    at: datetime,
+) -> Receipt:
+    """Make a written segment count: from here on its documents are the task's.
+
+    Raises:
+        TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it any more.
+    """
+    if written is None:
+        total = tasks.credit(tx, task, docs=0, size=0, at=at).docs
+        return Receipt(count=0, total=total, bytes=0)
+    total = tasks.credit(tx, task, docs=written.docs, size=written.bytes, at=at).docs
+    layer = streams.next_layer(tx, task.stream)
+    live = task.publish is Publish.LIVE
+    segment = Segment(
+        fid=fid,
+        stream=task.stream,
+        task=task.fid,
+        attempt=task.attempt,
+        layer=layer,
+        path=written.path,
+        docs=written.docs,
+        bytes=written.bytes,
+        min_id=written.min_id,
+        max_id=written.max_id,
+        added_version=streams.advance(tx, task, Change.UPLOAD, docs=written.docs, at=at) if live else None,
+        removed_version=None,
+        total=total,
+        idempotency_key=key,
+        body_digest=digest,
+        created_at=at,
+    )
+    segments.add(tx, segment)
+    return _receipt(segment)
+
+
+def _receipt(segment: Segment, *, replayed: bool = False) -> Receipt:
+    return Receipt(count=segment.docs, total=segment.total, bytes=segment.bytes, replayed=replayed)
+
+
+def _same(first: Segment, digest: str | None) -> Receipt:
+    """Return what the first upload under a key was answered, if this is the same."""
+    if first.body_digest != digest:
+        raise KeyReused(
+            f"Idempotency-Key {first.idempotency_key!r} was used for another body; take a new key for new documents"
+        )
+    return _receipt(first, replayed=True)
+
+
+def _definition(tx: Transaction, task: Task) -> tuple[Definition, str]:
+    definition = objects.definition_at(tx, task.external, task.external_version)
+    return definition, objects.get(tx, EXTERNALS, task.external).name

@@ -1,0 +1,113 @@
+"""Segments: Parquet files with documents of one attempt of one task.
+
+The columns are ``doc_id`` (string), ``pos`` (int64, place in the upload, from 0) and ``doc`` (string:
+the JSON text exactly as it was uploaded, ended by one LF, so that an export is the column's bytes, end
+to end).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headwater.domain.stream import id_bounds
+from headwater.lake.store import LocalStore
+
+SCHEMA = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("pos", pa.int64(), nullable=False),
+        pa.field("doc", pa.string(), nullable=False),
+    ]
+)
+
+#: A row group holds about so many bytes of documents: enough to read well, little enough to hold.
+ROW_GROUP_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a finished segment holds."""
+
+    path: str
+    docs: int
+    min_id: bytes
+    max_id: bytes
+    # Below the ids: in the class body, the name hides the type.
+    #: Size of the documents in bytes.
+    bytes: int
+
+
+class SegmentWriter:
+    """Writes one segment, a row group at a time; use it in one thread at a time."""
+
+    def __init__(self, store: LocalStore, path: str, *, staged_as: str) -> None:
+        """Prepare; no file is made before the first row group."""
+        self._store = store
+        self._path = path
+        self._staged: Path = store.stage(staged_as)
+        self._writer: pq.ParquetWriter | None = None
+        self._held: list[pa.RecordBatch] = []
+        self._held_bytes = 0
+        self._lowest: str | None = None
+        self._highest: str | None = None
+        self.docs = 0
+        self.bytes = 0
+
+    def add(self, batch: pa.RecordBatch, *, size: int) -> None:
+        """Add one document or more, ``size`` bytes of them, as a batch of ``SCHEMA``."""
+        ids = cast("Any", batch.column("doc_id"))
+        bounds: Any = pc.min_max(ids)
+        lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
+        # Python orders text by code point, which is the order of its UTF-8 bytes.
+        self._lowest = min(lowest, lowest if self._lowest is None else self._lowest)
+        self._highest = max(highest, highest if self._highest is None else self._highest)
+        self._held.append(batch)
+        self._held_bytes += size
+        self.docs += batch.num_rows
+        self.bytes += size
+        if self._held_bytes >= ROW_GROUP_BYTES:
+            self._write_held()
+
+    def finish(self) -> Written | None:
+        """Put the segment in its place, on disk when this returns; without documents there is none."""
+        if self._lowest is None or self._highest is None:
+            return None
+        self._write_held()
+        if self._writer is not None:
+            self._writer.close()
+        self._store.keep(self._staged, self._path)
+        min_id, max_id = id_bounds(self._lowest, self._highest)
+        return Written(path=self._path, docs=self.docs, bytes=self.bytes, min_id=min_id, max_id=max_id)
+
+    def discard(self) -> None:
+        """Leave nothing behind of a segment that is not to be."""
+        if self._writer is not None:
+            self._writer.close()
+        self._staged.unlink(missing_ok=True)
+
+    def _write_held(self) -> None:
+        if not self._held:
+            return
+        table = pa.Table.from_batches(self._held)
+        if self._writer is None:
+            self._writer = _writer(self._staged, rows=table.num_rows)
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._held = []
+        self._held_bytes = 0
+
+
+def _writer(file: Path, *, rows: int) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        file,
+        SCHEMA,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,  # documents and ids do not repeat
+        write_statistics=["doc_id"],
+        bloom_filter_options={"doc_id": {"ndv": rows, "fpp": 0.01}},
+        store_schema=False,
+    )

@@ -1,0 +1,327 @@
+"""What can be done with a task: each action is one transaction, with no network in it.
+
+What an EC is to hear of an action is written as a notice with it; ``dispatcher.py`` delivers it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from headwater.catalog import notices, objects, segments, streams, tasks
+from headwater.catalog.database import Transaction
+from headwater.catalog.notices import Notice, NoticeKind
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, TASKS
+from headwater.catalog.vault import Vault, keep_redacted
+from headwater.domain.crawler import Crawler
+from headwater.domain.errors import MovedMeanwhile, NotFound, TaskRemoved
+from headwater.domain.external import External
+from headwater.domain.fid import new_fid
+from headwater.domain.parameter import check_parameters
+from headwater.domain.stream import Change
+from headwater.domain.task import (
+    CODE_NEW,
+    CODE_STOPPED,
+    CODE_TIMED_OUT,
+    OPEN,
+    Origin,
+    Reason,
+    Task,
+    TaskState,
+    again,
+    move,
+    require_open,
+    state_of,
+)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What a creation or a retry came to."""
+
+    task: Task
+    #: Whether it began an attempt; otherwise ``task`` is the open task that was in its way.
+    begun: bool
+    #: Whether its crawler is a script that uploads by itself (a push External).
+    push: bool
+
+
+def create(
+    tx: Transaction, crawler_fid: str, overrides: Mapping[str, Any], *, vault: Vault, origin: Origin, at: datetime
+) -> Opened:
+    """Start a run of a crawler, or return its open one.
+
+    Raises:
+        NotFound: there is no such crawler.
+        ParametersInvalid: crawler's parameters and overrides do not fit the External together.
+    """
+    crawler = objects.get(tx, CRAWLERS, crawler_fid)
+    external = objects.get(tx, EXTERNALS, crawler.external)
+    present = tasks.open_of(tx, crawler.fid)
+    if present is not None:
+        return Opened(task=present, begun=False, push=_is_push(external))
+    task = Task(
+        fid=new_fid(at),
+        crawler=crawler.fid,
+        stream=crawler.stream,
+        external=external.fid,
+        external_version=external.version,
+        params=_params(external, crawler.params, overrides, vault),
+        timeout=crawler.timeout,
+        publish=crawler.publish,
+        attempt=1,
+        origin=origin,
+        code=CODE_NEW,
+        state=TaskState.NEW,
+        started_at=at,
+        deadline=_first_deadline(external, crawler, at),
+        created_at=at,
+        updated_at=at,
+        version=1,
+        meta={},
+    )
+    stored, begun = tasks.add(tx, task)
+    return _opened(tx, stored, external, vault, begun=begun, at=at)
+
+
+def retry(
+    tx: Transaction, crawler_fid: str, fid: str, overrides: Mapping[str, Any], *, vault: Vault, at: datetime
+) -> Opened:
+    """Begin the next attempt of a task, or return the open task of its crawler.
+
+    Raises:
+        NotFound: there is no such crawler, or the task is not its.
+        TaskRemoved: the task is deleted.
+        ParametersInvalid: the task's parameters and overrides do not fit the External together.
+    """
+    crawler = objects.get(tx, CRAWLERS, crawler_fid)
+    task = objects.get(tx, TASKS, fid, lock=True)
+    if task.crawler != crawler.fid:
+        raise NotFound(f"crawler {crawler_fid} has no task {fid!r}")
+    external = objects.get(tx, EXTERNALS, crawler.external)
+    present = tasks.open_of(tx, crawler.fid)
+    if present is not None:
+        return Opened(task=present, begun=False, push=_is_push(external))
+    if task.removed_at is not None:
+        raise TaskRemoved(f"task {fid} is deleted; restore it before you retry it")
+    next_attempt = again(
+        task,
+        params=_params(external, task.params, overrides, vault),
+        external_version=external.version,
+        timeout=crawler.timeout,
+        publish=crawler.publish,
+        deadline=_first_deadline(external, crawler, at),
+        at=at,
+    )
+    # The EC is about to hear of this task again; that a former attempt ended is old news.
+    notices.withdraw(tx, fid)
+    stored, begun = tasks.reopen(tx, task, next_attempt)
+    return _opened(tx, stored, external, vault, begun=begun, at=at)
+
+
+def report(
+    tx: Transaction, fid: str, *, attempt: int | None, code: int, message: str | None, detail: Any, at: datetime
+) -> Task:
+    """Take a crawler's word on how its task goes; ``attempt`` is the one that it speaks for, if it said so.
+
+    Raises:
+        RequestInvalid: the code is none that may be reported.
+        NotFound, TaskRemoved, TaskClosed, MovedMeanwhile: the task takes no report (any more).
+    """
+    state = state_of(code)
+    task = objects.get(tx, TASKS, fid, lock=True)
+    if attempt is not None and attempt != task.attempt:
+        raise MovedMeanwhile(f"attempt {attempt} of task {fid} is over: it is at attempt {task.attempt} now")
+    if task.removed_at is None and not task.is_open and task.reason is Reason.REPORTED and task.code == code:
+        return task  # said before, and heard
+    require_open(task)
+    return _report(tx, task, state, code=code, message=message, detail=detail, at=at)
+
+
+def stop(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
+    """End a task that a person wants no more of, and keep its documents.
+
+    Raises:
+        NotFound, TaskRemoved, TaskClosed: there is nothing to stop.
+    """
+    task = objects.get(tx, TASKS, fid, lock=True)
+    if task.state is TaskState.STOPPED and task.removed_at is None:
+        return task
+    require_open(task)
+    return _end(tx, task, Reason.STOPPED_BY_USER, vault=vault, at=at)
+
+
+def delete(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
+    """Take a task's documents out of its stream, at once and whole, and end it if it is open.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    task = objects.get(tx, TASKS, fid, lock=True)
+    if task.removed_at is not None:
+        return task
+    if task.is_open:
+        task = _end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
+    return tasks.change(tx, task, replace(task, removed_at=at, removed_version=take_out(tx, task, at=at)), at=at)
+
+
+def restore(tx: Transaction, fid: str, *, at: datetime) -> Task:
+    """Put a deleted task's documents back at their place in the order.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    task = objects.get(tx, TASKS, fid, lock=True)
+    if task.removed_at is None:
+        return task
+    if task.removed_version is not None:
+        gone = segments.removed_at(tx, fid, task.removed_version)
+        version = streams.advance(tx, task, Change.RESTORE, docs=_docs(gone), at=at)
+        segments.put_back(tx, gone, version=version, at=at)
+    return tasks.change(tx, task, replace(task, removed_at=None, removed_version=None), at=at)
+
+
+def time_out(tx: Transaction, *, vault: Vault, at: datetime, limit: int) -> int:
+    """End tasks that were not heard from in time; return how many."""
+    silent = tasks.silent_since(tx, at, limit=limit)
+    for task in silent:
+        _end(tx, task, Reason.SILENT, vault=vault, at=at)
+        log.info("task.timed_out", task=task.fid, crawler=task.crawler, heard_at=task.heard_at)
+    return len(silent)
+
+
+def started(
+    tx: Transaction,
+    notice: Notice,
+    *,
+    callback: str | None,
+    code: int,
+    message: str | None,
+    detail: Any,
+    at: datetime,
+) -> None:
+    """Take the EC's answer to a start."""
+    notices.done(tx, notice)
+    task = objects.find(tx, TASKS, notice.task, lock=True)
+    if task is None or task.attempt != notice.attempt:
+        return
+    # Kept even when the task has ended meanwhile: the EC has yet to be told so, there.
+    task = tasks.change(tx, task, replace(task, callback=callback), at=at)
+    if task.is_open:
+        _report(tx, task, state_of(code), code=code, message=message, detail=detail, at=at)
+
+
+def not_started(tx: Transaction, notice: Notice, *, code: int, message: str, detail: Any, at: datetime) -> None:
+    """Fail a task that its EC did not take."""
+    notices.done(tx, notice)
+    task = objects.find(tx, TASKS, notice.task, lock=True)
+    if task is None or task.attempt != notice.attempt or not task.is_open:
+        return
+    failed = move(task, TaskState.FAILED, code=code, at=at, reason=Reason.START_FAILED, message=message, detail=detail)
+    tasks.change(tx, task, failed, at=at)
+
+
+def take_out(tx: Transaction, task: Task, *, at: datetime) -> int | None:
+    """Make what a task put into its stream invisible; return the stream version that did, None if nothing showed."""
+    shown = segments.shown(tx, task.fid)
+    if not shown:
+        return None
+    version = streams.advance(tx, task, Change.REMOVE, docs=_docs(shown), at=at)
+    segments.take_out(tx, shown, version=version)
+    return version
+
+
+def _opened(tx: Transaction, task: Task, external: External, vault: Vault, *, begun: bool, at: datetime) -> Opened:
+    if begun and not _is_push(external):
+        _notify(tx, task, external, NoticeKind.START, vault=vault, at=at)
+    return Opened(task=task, begun=begun, push=_is_push(external))
+
+
+def _report(
+    tx: Transaction, task: Task, state: TaskState, *, code: int, message: str | None, detail: Any, at: datetime
+) -> Task:
+    reason = None if state in OPEN else Reason.REPORTED
+    moved = move(task, state, code=code, at=at, reason=reason, message=message, detail=detail)
+    if state is TaskState.DONE:
+        _publish(tx, task, at=at)
+    return tasks.change(tx, task, moved, at=at)
+
+
+def _publish(tx: Transaction, task: Task, *, at: datetime) -> None:
+    """Let a successful attempt take its place: what waited shows, and former attempts' documents go."""
+    waiting = segments.waiting(tx, task)
+    former = segments.shown(tx, task.fid, but_attempt=task.attempt)
+    if not waiting and not former:
+        return
+    change = Change.REPLACE if former else Change.PUBLISH
+    version = streams.advance(tx, task, change, docs=_docs(waiting) or _docs(former), at=at)
+    segments.publish(tx, waiting, version=version)
+    segments.take_out(tx, former, version=version)
+
+
+_ENDS = {
+    Reason.SILENT: (TaskState.TIMED_OUT, CODE_TIMED_OUT, "not heard from for {timeout} seconds"),
+    Reason.STOPPED_BY_USER: (TaskState.STOPPED, CODE_STOPPED, "stopped"),
+    Reason.DELETED_BY_USER: (TaskState.STOPPED, CODE_STOPPED, "deleted"),
+}
+
+
+def _end(tx: Transaction, task: Task, reason: Reason, *, vault: Vault, at: datetime) -> Task:
+    """End an open task from our side, and let its EC know, unless it never heard of it."""
+    state, code, message = _ENDS[reason]
+    ended = move(task, state, code=code, at=at, reason=reason, message=message.format(timeout=task.timeout))
+    stored = tasks.change(tx, task, ended, at=at)
+    unheard = notices.withdraw(tx, task.fid)
+    external = objects.get(tx, EXTERNALS, task.external)
+    if not unheard and not _is_push(external):
+        _notify(tx, stored, external, NoticeKind.END, vault=vault, at=at)
+    return stored
+
+
+def _notify(tx: Transaction, task: Task, external: External, kind: NoticeKind, *, vault: Vault, at: datetime) -> None:
+    target = {
+        "endpoint": external.definition.endpoint,
+        "headers": external.definition.headers,
+        "version": task.external_version,
+        # An end must find its way even when the task is gone by then.
+        "callback": task.callback,
+    }
+    notice = Notice(
+        fid=new_fid(at),
+        task=task.fid,
+        attempt=task.attempt,
+        kind=kind,
+        sealed_target=vault.seal(target),
+        code=task.code,
+        message=task.message,
+        tries=0,
+        due_at=at,
+        leased_until=None,
+        created_at=at,
+    )
+    notices.add(tx, notice)
+
+
+def _params(
+    external: External, stored: Mapping[str, Any], overrides: Mapping[str, Any], vault: Vault
+) -> dict[str, Any]:
+    parameters = external.definition.parameters
+    merged = vault.unseal_passwords({**stored, **keep_redacted(stored, overrides)})
+    return vault.seal_passwords(parameters, check_parameters(parameters, merged))
+
+
+def _first_deadline(external: External, crawler: Crawler, at: datetime) -> datetime | None:
+    # An EC's silence counts from its answer: until then the start waits with us, however long we are down.
+    return at + timedelta(seconds=crawler.timeout) if _is_push(external) else None
+
+
+def _is_push(external: External) -> bool:
+    return external.definition.endpoint is None
+
+
+def _docs(found: list[segments.Segment]) -> int:
+    return sum(segment.docs for segment in found)

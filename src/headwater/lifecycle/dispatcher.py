@@ -1,0 +1,195 @@
+"""The loop that delivers notices to ECs and ends tasks that fell silent. Any number of processes may run it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from headwater.catalog import notices, objects, tasks
+from headwater.catalog.database import Database, Transaction
+from headwater.catalog.notices import Notice, NoticeKind
+from headwater.catalog.objects import CRAWLERS, TASKS
+from headwater.catalog.vault import Vault
+from headwater.domain.task import CODE_FAILED, TaskState
+from headwater.lifecycle import actions
+from headwater.lifecycle.outbound import ANSWER_WITHIN, Accepted, Again, Outbound, Refused, Target
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between the tries of a notice: 5 tries over about a minute.
+PAUSES = (2.0, 6.0, 16.0, 36.0)
+#: A claim lasts longer than a delivery can take; a dead process's claims come back after that.
+LEASE = timedelta(seconds=2 * ANSWER_WITHIN)
+#: Notices that this process delivers at once, so that a slow EC holds up nobody.
+MOST_AT_ONCE = 32
+#: Silent tasks that are ended in one transaction.
+MOST_SILENT = 100
+#: Seconds between two looks, unless somebody wakes us.
+REST = 1.0
+#: Tasks that fell silent while nobody listened have so long to speak once somebody does.
+GRACE = timedelta(seconds=60)
+
+
+class Dispatcher:
+    """Delivers what the catalog says is to be delivered."""
+
+    def __init__(
+        self,
+        db: Database,
+        outbound: Outbound,
+        *,
+        vault: Vault,
+        public_url: str,
+        clock: Callable[[], datetime],
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
+        """Tell ECs to upload to ``public_url``."""
+        self._db = db
+        self._outbound = outbound
+        self._vault = vault
+        self._public_url = public_url
+        self._clock = clock
+        self._pauses = pauses
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        loop = asyncio.get_running_loop()
+        self._db.on(notices.WAITING, lambda: loop.call_soon_threadsafe(self._woken.set))
+        await self._db.write(tasks.pardon, at=self._clock(), grace=GRACE)
+        try:
+            while True:
+                self._woken.clear()
+                try:
+                    await self.turn(at=self._clock())
+                except Exception:
+                    # The database may be away for a while; nothing is lost, and the loop must outlive it.
+                    log.exception("dispatcher.turn_failed")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(REST):
+                        await self._woken.wait()
+        finally:
+            for delivery in self._under_way:
+                delivery.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def turn(self, *, at: datetime) -> None:
+        """End what fell silent, and begin to deliver what is due."""
+        while await self._db.write(actions.time_out, vault=self._vault, at=at, limit=MOST_SILENT) == MOST_SILENT:
+            pass
+        free = MOST_AT_ONCE - len(self._under_way)
+        if free <= 0:
+            return
+        for notice in await self._db.write(notices.claim, at=at, lease=LEASE, limit=free):
+            delivery = asyncio.create_task(self._deliver(notice))
+            self._under_way.add(delivery)
+            delivery.add_done_callback(self._delivered)
+
+    async def idle(self) -> None:
+        """Wait until nothing is being delivered."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _delivered(self, delivery: asyncio.Task[None]) -> None:
+        self._under_way.discard(delivery)
+        self._woken.set()
+        if not delivery.cancelled() and (fault := delivery.exception()) is not None:
+            # The lease runs out and the notice comes back.
+            log.error("notice.failed", exc_info=fault)
+
+    async def _deliver(self, notice: Notice) -> None:
+        target = Target(**self._vault.unseal(notice.sealed_target))
+        if notice.kind is NoticeKind.START:
+            await self._start(notice, target)
+        else:
+            await self._end(notice, target)
+
+    async def _start(self, notice: Notice, target: Target) -> None:
+        body = await self._db.read(self._start_body, notice)
+        if body is None:  # it ended before it began
+            await self._db.write(notices.done, notice)
+            return
+        outcome = await self._outbound.start(target, body)
+        at = self._clock()
+        match outcome:
+            case Accepted():
+                log.info("task.started", task=notice.task, attempt=notice.attempt, code=outcome.code)
+                await self._db.write(
+                    actions.started,
+                    notice,
+                    callback=outcome.callback,
+                    code=outcome.code,
+                    message=outcome.message,
+                    detail=outcome.detail,
+                    at=at,
+                )
+            case Again() if notice.tries + 1 <= len(self._pauses):
+                log.warning("task.start_put_off", task=notice.task, attempt=notice.attempt, why=outcome.why)
+                await self._db.write(_put_off_start, notice, until=at + self._pause(notice, outcome))
+            case Again() | Refused():
+                log.warning("task.start_failed", task=notice.task, attempt=notice.attempt, why=outcome.why)
+                await self._db.write(_give_up_start, notice, outcome, at=at)
+
+    async def _end(self, notice: Notice, target: Target) -> None:
+        callback = await self._db.read(_callback, notice)
+        if callback is not None:
+            target = Target(endpoint=target.endpoint, headers=target.headers, version=target.version, callback=callback)
+        body = {"code": notice.code, "message": notice.message, "detail": None}
+        outcome = await self._outbound.end(target, notice.task, body)
+        if isinstance(outcome, Again) and notice.tries + 1 <= len(self._pauses):
+            await self._db.write(notices.put_off, notice, until=self._clock() + self._pause(notice, outcome))
+            return
+        if outcome is None:
+            log.info("task.end_told", task=notice.task, attempt=notice.attempt, code=notice.code)
+        else:
+            log.warning("task.end_not_told", task=notice.task, attempt=notice.attempt, why=outcome.why)
+        await self._db.write(notices.done, notice)
+
+    def _pause(self, notice: Notice, outcome: Again) -> timedelta:
+        return timedelta(seconds=max(self._pauses[notice.tries], outcome.after))
+
+    def _start_body(self, tx: Transaction, notice: Notice) -> dict[str, Any] | None:
+        task = objects.find(tx, TASKS, notice.task)
+        if task is None or task.attempt != notice.attempt or not task.is_open:
+            return None
+        crawler = objects.get(tx, CRAWLERS, task.crawler)
+        token = self._vault.task_token(task.fid, task.attempt)
+        sealed = crawler.sealed_credential
+        return {
+            "fid": task.fid,
+            "params": self._vault.unseal_passwords(task.params),
+            "credential": None if sealed is None else self._vault.unseal(sealed),
+            "endpoint": task_endpoint(self._public_url, task.fid, token),
+            "token": token,
+        }
+
+
+def task_endpoint(public_url: str, task: str, token: str) -> str:
+    """Return the URL to which an EC appends ``/upload`` and ``/status``; it holds the token."""
+    return f"{public_url.rstrip('/')}/actions/tasks/{task}.{token}"
+
+
+def _put_off_start(tx: Transaction, notice: Notice, *, until: datetime) -> None:
+    task = objects.find(tx, TASKS, notice.task)
+    if task is None or task.attempt != notice.attempt or task.state is not TaskState.NEW:
+        # It has ended, or its EC is at work though it did not answer: another start would double it.
+        notices.done(tx, notice)
+    else:
+        notices.put_off(tx, notice, until=until)
+
+
+def _give_up_start(tx: Transaction, notice: Notice, outcome: Again | Refused, *, at: datetime) -> None:
+    task = objects.find(tx, TASKS, notice.task)
+    if isinstance(outcome, Again) and task is not None and task.state is TaskState.RUNNING:
+        notices.done(tx, notice)  # heard from meanwhile: its silence timer decides
+        return
+    actions.not_started(tx, notice, code=CODE_FAILED, message=outcome.why, detail=outcome.detail, at=at)
+
+
+def _callback(tx: Transaction, notice: Notice) -> str | None:
+    task = objects.find(tx, TASKS, notice.task)
+    return None if task is None or task.attempt != notice.attempt else task.callback

@@ -1,0 +1,252 @@
+"""Calls to ECs over HTTP, and what their answers mean."""
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+
+from headwater.domain.errors import RequestInvalid
+from headwater.domain.schema import cut
+from headwater.domain.task import CODE_RUNNING, state_of
+
+#: Seconds within which an EC has to answer.
+ANSWER_WITHIN = 30.0
+#: Bytes of an answer that are read.
+LONGEST_ANSWER = 64 << 10
+#: Redirects that are followed, on the same host.
+MOST_REDIRECTS = 3
+
+#: Cloud metadata services that are not link-local.
+_METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
+_REDIRECTS = {301, 302, 303, 307, 308}
+#: Answers to an end with which an EC says that it does not know the call.
+_NOT_KNOWN = {404, 405, 501}
+
+
+class AddressRefused(Exception):
+    """An EC's address is one that Headwater does not call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An EC, as a notice names it."""
+
+    endpoint: str
+    headers: Mapping[str, str]
+    #: The External's version that the task runs with.
+    version: int
+    #: Where the EC wants to be told of the task's end, if it has said so.
+    callback: str | None = None
+
+    def callback_url(self, task: str) -> str:
+        """Return the URL to which the task's end is told; what is not absolute is appended to the endpoint."""
+        callback = self.callback or f"/task/{task}"
+        return callback if "://" in callback else self.endpoint.rstrip("/") + "/" + callback.lstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """The EC took the task."""
+
+    callback: str | None
+    code: int
+    message: str | None
+    detail: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The EC did not do what it was asked, and will not."""
+
+    why: str
+    #: What it answered.
+    detail: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """The EC could not be reached, or asks for patience."""
+
+    why: str
+    detail: Any = None
+    #: Seconds for which it asked.
+    after: float = 0.0
+
+
+class Outbound:
+    """Calls ECs."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """Call through ``transport``; by default the network, without the addresses that are nobody's EC."""
+        self._client = httpx.AsyncClient(
+            transport=transport or GuardedTransport(), timeout=ANSWER_WITHIN, follow_redirects=False
+        )
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.aclose()
+
+    async def start(self, target: Target, body: Mapping[str, Any]) -> Accepted | Refused | Again:
+        """Ask an EC to run a task."""
+        answer = await self._call("POST", target.endpoint.rstrip("/") + "/task", target, body)
+        return answer if isinstance(answer, Again | Refused) else _accepted(answer)
+
+    async def end(self, target: Target, task: str, body: Mapping[str, Any]) -> Refused | Again | None:
+        """Tell an EC that its task is over; None means that it heard, or need not."""
+        answer = await self._call("PATCH", target.callback_url(task).rstrip("/") + "/status", target, body)
+        if isinstance(answer, Refused | Again) and answer.detail is not None and answer.detail["status"] in _NOT_KNOWN:
+            return None
+        return answer if isinstance(answer, Again | Refused) else None
+
+    async def _call(self, method: str, url: str, target: Target, body: Mapping[str, Any]) -> bytes | Refused | Again:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await self._send(method, url, target, body)
+        except AddressRefused as error:
+            return Refused(why=str(error))
+        except TimeoutError:
+            return Again(why=f"the crawler at {_host(url)} did not answer within {ANSWER_WITHIN:g} seconds")
+        except httpx.TransportError as error:
+            return Again(why=f"the crawler at {_host(url)} cannot be reached: {error or type(error).__name__}")
+        except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
+            return Refused(why=f"the crawler's URL cannot be called: {error}")
+
+    async def _send(self, method: str, url: str, target: Target, body: Mapping[str, Any]) -> bytes | Refused | Again:
+        where = httpx.URL(url).copy_merge_params({"version": str(target.version)})
+        for _ in range(MOST_REDIRECTS + 1):
+            request = self._client.build_request(method, where, headers=dict(target.headers), json=body)
+            response = await self._client.send(request, stream=True)
+            try:
+                content = await _read(response)
+            finally:
+                await response.aclose()
+            if response.status_code not in _REDIRECTS:
+                return _meaning(response, content)
+            onward = where.join(response.headers.get("location", ""))
+            if (onward.host, onward.scheme) != (where.host, where.scheme):
+                return Refused(
+                    why=f"the crawler redirects to {onward.host}; redirects to another host are not followed",
+                    detail={"status": response.status_code, "location": str(onward)},
+                )
+            where = onward
+        return Refused(why=f"the crawler redirects more than {MOST_REDIRECTS} times")
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """The network, but for addresses at which no EC lives and secrets may: link-local ones and metadata services.
+
+    A name is looked up once, and the address that was checked is the one that is called.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport | None = None) -> None:
+        self._inner = inner or httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            AddressRefused: its host is none that Headwater calls.
+            httpx.TransportError: it could not be sent.
+        """
+        host = request.url.host
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, request.url.port)
+        except OSError as error:
+            raise httpx.ConnectError(f"{host} has no address: {error.strerror or error}") from error
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        for address in addresses:
+            plain = getattr(address, "ipv4_mapped", None) or address
+            if plain.is_link_local or plain in _METADATA:
+                raise AddressRefused(f"{host} is at {address}, a link-local or metadata address, which is not called")
+        # The host stays in the Host header, and in the TLS handshake.
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        fault: httpx.ConnectError | None = None
+        for address in dict.fromkeys(addresses):
+            request.url = request.url.copy_with(host=str(address))
+            try:
+                return await self._inner.handle_async_request(request)
+            except httpx.ConnectError as error:
+                fault = error  # localhost is often two addresses, and an EC at one of them
+        raise fault or httpx.ConnectError(f"{host} has no address")
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self._inner.aclose()
+
+
+async def _read(response: httpx.Response) -> bytes:
+    content = b""
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LONGEST_ANSWER:
+            break
+    return content[:LONGEST_ANSWER]
+
+
+def _meaning(response: httpx.Response, content: bytes) -> bytes | Refused | Again:
+    if response.is_success:
+        return content
+    why = f"the crawler answered {response.status_code} {response.reason_phrase}"
+    detail = _said(response.status_code, content)
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS or response.is_server_error:
+        asked = response.headers.get("retry-after", "")
+        return Again(why=why, detail=detail, after=float(asked) if asked.isdecimal() else 0.0)
+    return Refused(why=why, detail=detail)
+
+
+def _said(status: int, content: bytes) -> dict[str, Any]:
+    text = content.decode(errors="replace").replace("\0", "�")
+    try:
+        return {"status": status, "answer": json.loads(text)}
+    except (ValueError, RecursionError):
+        return {"status": status, "answer": cut(text)}
+
+
+class _Status(msgspec.Struct):
+    code: int | None = None
+    message: str | None = None
+    detail: Any = None
+
+
+class _Payload(msgspec.Struct):
+    callback: str | None = None
+    status: _Status | None = None
+
+
+class _Answer(msgspec.Struct):
+    """What an EC answers to a start; whatever is absent has a default."""
+
+    success: bool = True
+    payload: _Payload | None = None
+
+
+def _accepted(content: bytes) -> Accepted | Refused:
+    said = _said(HTTPStatus.OK, content)
+    try:
+        answer = msgspec.json.decode(content if content.strip() else b"{}", type=_Answer)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return Refused(
+            why=f"the crawler's answer is not {{'success': true, 'payload': {{'callback', 'status'}}}}: {error}",
+            detail=said,
+        )
+    if not answer.success:
+        return Refused(why="the crawler answered that it did not succeed", detail=said)
+    payload = answer.payload or _Payload()
+    status = payload.status or _Status()
+    code = status.code or CODE_RUNNING
+    try:
+        state_of(code)
+    except RequestInvalid as error:
+        return Refused(why=f"the crawler answered with a wrong status: {error.detail}", detail=said)
+    return Accepted(callback=payload.callback, code=code, message=status.message, detail=status.detail)
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2] or quote(url)

@@ -1,0 +1,74 @@
+"""Deleting relational objects for good, with what hangs on them."""
+
+from datetime import datetime
+
+from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog.database import Transaction
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.catalog.vault import Vault
+from headwater.domain.errors import InUse
+from headwater.lifecycle import actions
+
+
+def remove_crawler(
+    tx: Transaction, fid: str, *, cascade: bool, expected: frozenset[int] | None, vault: Vault, at: datetime
+) -> None:
+    """Delete a crawler; with ``cascade`` its tasks too, and their documents from the stream.
+
+    Raises:
+        NotFound, VersionMismatch: there is no such crawler, or not at an expected version.
+        InUse: it has tasks.
+    """
+    objects.require_version(objects.get(tx, CRAWLERS, fid, lock=True), expected)
+    runs = tasks.of_crawler(tx, fid)
+    if runs and not cascade:
+        raise InUse(
+            f"crawler {fid} has {len(runs)} {'task' if len(runs) == 1 else 'tasks'}, the latest {runs[-1].fid}; "
+            "with ?cascade=true they go too, and their documents leave the stream"
+        )
+    for run in runs:
+        deleted = actions.delete(tx, run.fid, vault=vault, at=at)
+        segments.forget(tx, deleted.fid)
+        objects.remove(tx, TASKS, run.fid)
+    objects.remove(tx, CRAWLERS, fid)
+
+
+def remove_stream(
+    tx: Transaction, fid: str, *, cascade: bool, expected: frozenset[int] | None, vault: Vault, at: datetime
+) -> None:
+    """Delete a stream; with ``cascade`` its crawler too, with all of its tasks.
+
+    Raises:
+        NotFound, VersionMismatch: there is no such stream, or not at an expected version.
+        InUse: a crawler feeds it.
+    """
+    objects.require_version(objects.get(tx, STREAMS, fid, lock=True), expected)
+    _remove_crawlers(tx, "stream", fid, cascade=cascade, vault=vault, at=at)
+    streams.forget_log(tx, fid)
+    objects.remove(tx, STREAMS, fid)
+
+
+def remove_external(
+    tx: Transaction, fid: str, *, cascade: bool, expected: frozenset[int] | None, vault: Vault, at: datetime
+) -> None:
+    """Delete an External; with ``cascade`` its crawlers too, with all of their tasks.
+
+    Raises:
+        NotFound, VersionMismatch: there is no such External, or not at an expected version.
+        InUse: a crawler uses it.
+    """
+    objects.require_version(objects.get(tx, EXTERNALS, fid, lock=True), expected)
+    _remove_crawlers(tx, "external", fid, cascade=cascade, vault=vault, at=at)
+    objects.remove(tx, EXTERNALS, fid)
+
+
+def _remove_crawlers(tx: Transaction, use: str, fid: str, *, cascade: bool, vault: Vault, at: datetime) -> None:
+    users = objects.page(tx, CRAWLERS, where={use: fid}, after=None, limit=objects.ALL)
+    if users and not cascade:
+        raise InUse(
+            f"{use} {fid} is used by crawler {users[0].fid}"
+            + (f" and {len(users) - 1} more" if len(users) > 1 else "")
+            + "; with ?cascade=true they go too, with their tasks and documents"
+        )
+    for crawler in users:
+        remove_crawler(tx, crawler.fid, cascade=True, expected=None, vault=vault, at=at)

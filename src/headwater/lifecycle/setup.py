@@ -1,0 +1,113 @@
+"""Setting up a crawler: an External, with parameters and a credential, for one stream."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from headwater.catalog import crawlers, objects
+from headwater.catalog.database import Transaction
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
+from headwater.catalog.vault import Vault, keep_redacted
+from headwater.domain.crawler import Crawler
+from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.domain.external import External, check_credential
+from headwater.domain.fid import new_fid
+from headwater.domain.parameter import check_parameters
+from headwater.domain.task import Publish
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a caller decides of a crawler."""
+
+    params: dict[str, Any]
+    timeout: int
+    publish: Publish
+    schedule: dict[str, Any] | None
+    meta: dict[str, Any]
+
+
+#: As a credential: leave the one that is stored.
+KEEP: dict[str, Any] = {}
+
+
+def create_crawler(
+    tx: Transaction,
+    external_fid: str,
+    stream: str,
+    setting: Setting,
+    *,
+    credential: dict[str, Any] | None,
+    vault: Vault,
+    at: datetime,
+) -> Crawler:
+    """Set up a crawler.
+
+    Raises:
+        NotFound: there is no such External.
+        RequestInvalid: there is no such stream.
+        ParametersInvalid: parameters or credential do not fit the External.
+        StreamTaken: another crawler feeds the stream.
+    """
+    external = objects.get(tx, EXTERNALS, external_fid)
+    if objects.find(tx, STREAMS, stream) is None:
+        detail = f"there is no stream {stream!r}"
+        raise RequestInvalid(detail, flaws=[Flaw(pointer="/meta/links/0/from/fid", detail=detail)])
+    check_credential(external.definition.credential, credential)
+    crawler = Crawler(
+        fid=new_fid(at),
+        external=external.fid,
+        stream=stream,
+        params=_sealed_params(external, setting.params, vault),
+        sealed_credential=None if credential is None else vault.seal(credential),
+        credential_type=external.definition.credential,
+        schedule=setting.schedule,
+        timeout=setting.timeout,
+        publish=setting.publish,
+        created_at=at,
+        updated_at=at,
+        version=1,
+        meta=setting.meta,
+    )
+    return crawlers.add(tx, crawler)
+
+
+def change_crawler(
+    tx: Transaction,
+    old: Crawler,
+    setting: Setting,
+    *,
+    credential: dict[str, Any] | None,
+    vault: Vault,
+    at: datetime,
+) -> Crawler:
+    """Set an existing crawler up anew; tasks that run go on as they were started.
+
+    Raises:
+        ParametersInvalid: parameters or credential do not fit the External.
+        MovedMeanwhile: somebody else has changed it since ``old`` was read.
+    """
+    external = objects.get(tx, EXTERNALS, old.external)
+    sealed = old.sealed_credential
+    if credential is not KEEP:
+        check_credential(external.definition.credential, credential)
+        sealed = None if credential is None else vault.seal(credential)
+    plain = vault.unseal_passwords(keep_redacted(old.params, setting.params))
+    new = replace(
+        old,
+        params=_sealed_params(external, plain, vault),
+        sealed_credential=sealed,
+        credential_type=None if sealed is None else external.definition.credential,
+        schedule=setting.schedule,
+        timeout=setting.timeout,
+        publish=setting.publish,
+        meta=setting.meta,
+        **objects.edited(at, old.version),
+    )
+    return objects.save(tx, CRAWLERS, old, new)
+
+
+def _sealed_params(external: External, values: dict[str, Any], vault: Vault) -> dict[str, Any]:
+    parameters = external.definition.parameters
+    check_parameters(parameters, values)
+    return vault.seal_passwords(parameters, values)

@@ -1,0 +1,1 @@
+"""Reading a stream: its documents, its log, its size."""
