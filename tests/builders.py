@@ -1,0 +1,259 @@
+"""Objects for tests, with good defaults: a test says only what it is about."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from headwater.catalog import crawlers, objects
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.catalog.vault import Vault
+from headwater.domain.crawler import Crawler
+from headwater.domain.external import Definition, External
+from headwater.domain.fid import new_fid
+from headwater.domain.stream import Segment, Stream, Visibility
+from headwater.domain.task import Origin, Publish, Task, TaskState
+from headwater.ingest.intake import Limits
+from headwater.ingest.upload import Receipt, Uploads
+from headwater.lake.engine import Engine
+from headwater.lake.store import LocalStore
+from headwater.lifecycle import actions
+from headwater.lifecycle.actions import Opened
+from headwater.streams.reading import Reader
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECRET = "a secret key for tests, long enough"
+
+
+def _common(at: datetime) -> dict[str, Any]:
+    return {"fid": new_fid(at), "created_at": at, "updated_at": at, "version": 1, "meta": {}}
+
+
+def a_stream(at: datetime = AT, **fields: Any) -> Stream:
+    """A new stream."""
+    return Stream(**(_common(at) | {"stream_version": 0, "top_layer": 0, "docs": 0, "docs_version": 0} | fields))
+
+
+def an_external(at: datetime = AT, **fields: Any) -> External:
+    """An External: push, ids from ``id``, any object; fields of its definition may be given too."""
+    definition = {"headers": {}, "parameters": (), "doc_id_field": "id"}
+    definition |= {name: fields.pop(name) for name in Definition.__annotations__ if name in fields}
+    return External(**(_common(at) | {"definition": Definition(**definition)} | fields))
+
+
+def a_crawler(stream: Stream, external: External, at: datetime = AT, **fields: Any) -> Crawler:
+    """A crawler of an External for a stream."""
+    base = {"stream": stream.fid, "external": external.fid, "params": {}, "timeout": 60, "publish": Publish.LIVE}
+    return Crawler(**(_common(at) | base | fields))
+
+
+def a_task(crawler: Crawler | None = None, at: datetime = AT, **fields: Any) -> Task:
+    """A new task of a crawler."""
+    base = {
+        "crawler": crawler.fid if crawler else "c" * 32,
+        "stream": crawler.stream if crawler else "5" * 32,
+        "external": crawler.external if crawler else "e" * 32,
+        "external_version": 1,
+        "params": {},
+        "timeout": 60,
+        "publish": Publish.LIVE,
+        "attempt": 1,
+        "origin": Origin.API,
+        "code": 0,
+        "state": TaskState.NEW,
+        "started_at": at,
+    }
+    return Task(**(_common(at) | base | fields))
+
+
+def a_segment(task: Task, **fields: Any) -> Segment:
+    """A segment of a task, visible from version 1 on."""
+    fid = new_fid(AT)
+    base = {
+        "fid": fid,
+        "stream": task.stream,
+        "task": task.fid,
+        "attempt": task.attempt,
+        "layer": 1,
+        "path": f"streams/{fid}.parquet",
+        "docs": 1,
+        "bytes": 10,
+        "min_id": b"a",
+        "max_id": b"z",
+        "added_version": 1,
+        "removed_version": None,
+        "total": 1,
+        "idempotency_key": None,
+        "body_digest": None,
+        "created_at": AT,
+    }
+    return Segment(**(base | fields))
+
+
+def ndjson(docs: list[dict[str, Any]]) -> bytes:
+    """Documents as a body."""
+    return b"".join(json.dumps(doc).encode() + b"\n" for doc in docs)
+
+
+async def body_of(*pieces: bytes) -> AsyncIterator[bytes]:
+    """A body that arrives in pieces."""
+    for piece in pieces:
+        yield piece
+
+
+class World:
+    """A Headwater without HTTP, and without loops: nothing happens but what the test does."""
+
+    def __init__(self, db, folder, *, limits: Limits | None = None) -> None:
+        self.db = db
+        self.at = AT
+        self.store = LocalStore(folder / "lake")
+        self.engine = Engine(self.store, memory_limit="500MB", spill=folder / "spill", threads=2)
+        self.vault = Vault(SECRET)
+        limits = limits or Limits(upload=1 << 30, document=1 << 20)
+        self.uploads = Uploads(db, self.store, limits=limits, threads=2, clock=self.clock)
+        self.reader = Reader(db, self.engine)
+
+    def clock(self) -> datetime:
+        """The time, which stands still until the test moves it."""
+        return self.at
+
+    def wait(self, **time: float) -> None:
+        """Let time pass."""
+        self.at += timedelta(**time)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.uploads.close()
+        self.engine.close()
+
+    async def crawler(self, *, external: External | None = None, stream: Stream | None = None, **fields) -> Crawler:
+        """A stored crawler, with a stream and a push External of its own unless others are given."""
+        stream, external = stream or a_stream(), external or an_external()
+
+        def store(tx) -> Crawler:
+            for kind, value in ((STREAMS, stream), (EXTERNALS, external)):
+                if objects.find(tx, kind, value.fid) is None:
+                    objects.add(tx, kind, value)
+            return crawlers.add(tx, a_crawler(stream, external, **fields))
+
+        return await self.db.write(store)
+
+    async def create(self, crawler: Crawler, **overrides: Any) -> Opened:
+        """Start a task."""
+        self.wait(seconds=1)
+        return await self.db.write(
+            actions.create, crawler.fid, overrides, vault=self.vault, origin=Origin.API, at=self.at
+        )
+
+    async def task(self, crawler: Crawler | None = None, **overrides: Any) -> Task:
+        """A new task."""
+        return (await self.create(crawler or await self.crawler(), **overrides)).task
+
+    async def retry(self, task: Task, **overrides: Any) -> Opened:
+        """Retry a task."""
+        self.wait(seconds=1)
+        return await self.db.write(actions.retry, task.crawler, task.fid, overrides, vault=self.vault, at=self.at)
+
+    async def upload(self, task: Task, docs: list[dict[str, Any]] | bytes, **options: Any) -> Receipt:
+        """Upload documents to a task as it is now."""
+        self.wait(seconds=1)
+        body = docs if isinstance(docs, bytes) else ndjson(docs)
+        return await self.uploads.take(await self.now(task), body_of(body), **options)
+
+    async def report(self, task: Task, code: int, *, attempt: int | None = None, **said: Any) -> Task:
+        """Report a task's status as its crawler."""
+        self.wait(seconds=1)
+        said = {"message": None, "detail": None} | said
+        return await self.db.write(actions.report, task.fid, attempt=attempt, code=code, at=self.at, **said)
+
+    async def stop(self, task: Task) -> Task:
+        """Stop a task."""
+        return await self.db.write(actions.stop, task.fid, vault=self.vault, at=self.at)
+
+    async def delete(self, task: Task) -> Task:
+        """Delete a task."""
+        self.wait(seconds=1)
+        return await self.db.write(actions.delete, task.fid, vault=self.vault, at=self.at)
+
+    async def restore(self, task: Task) -> Task:
+        """Restore a task."""
+        self.wait(seconds=1)
+        return await self.db.write(actions.restore, task.fid, at=self.at)
+
+    async def done(self, crawler: Crawler, docs: list[dict[str, Any]]) -> Task:
+        """A task that uploaded documents and ended well."""
+        task = await self.task(crawler)
+        await self.upload(task, docs)
+        return await self.report(task, 200)
+
+    async def now(self, task: Task) -> Task:
+        """The task as it is stored now."""
+        return await self.db.read(objects.get, TASKS, task.fid)
+
+    async def stream(self, fid: str) -> Stream:
+        """A stream as it is stored now."""
+        return await self.db.read(objects.get, STREAMS, fid)
+
+    async def export(self, stream: str, version: int | None = None) -> bytes:
+        """What a stream shows, now or at a version, as NDJSON."""
+        visibility = None if version is None else Visibility(version=version)
+        return b"".join([piece async for piece in await self.reader.export(stream, visibility)])
+
+    async def shown(self, stream: str, version: int | None = None) -> dict[str, Any]:
+        """What a stream shows, by id (of documents whose id is in ``id``)."""
+        docs = [json.loads(line) for line in (await self.export(stream, version)).splitlines()]
+        return {doc["id"]: doc for doc in docs}
+
+
+class Ecs:
+    """External crawlers that answer as the test says, and remember what they were asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[httpx.Request] = []
+        self.answers: list[httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]] = []
+
+    def answer(self, *answers) -> None:
+        """Answer the next requests so; the last answer also to all that follow."""
+        self.answers = list(answers)
+
+    def transport(self) -> httpx.MockTransport:
+        """The way to them."""
+        return httpx.MockTransport(self._handle)
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        await asyncio.sleep(0)
+        answer = (
+            self.answers[0]
+            if len(self.answers) <= 1 and self.answers
+            else self.answers.pop(0)
+            if self.answers
+            else None
+        )
+        match answer:
+            case None:
+                return httpx.Response(200, json={"success": True})
+            case Exception():
+                raise answer
+            case httpx.Response():
+                return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+            case _:
+                return answer(request)
+
+    def bodies(self) -> list[Any]:
+        """What they were sent."""
+        return [json.loads(request.content) for request in self.asked]
+
+    def calls(self) -> list[str]:
+        """What they were asked, ``POST /task``."""
+        return [f"{request.method} {request.url.path}" for request in self.asked]
+
+
+def changed(value: Any, **fields: Any) -> Any:
+    """The value with other fields."""
+    return replace(value, **fields)

@@ -1,0 +1,134 @@
+import asyncio
+import threading
+
+import pytest
+from builders import a_stream
+from sqlalchemy import text
+
+from headwater.catalog import objects
+from headwater.catalog.database import Database, check_url
+from headwater.catalog.objects import STREAMS
+from headwater.domain.errors import NotFound
+
+
+async def test_what_a_write_did_is_there_for_the_next_read(db):
+    stream = await db.write(objects.add, STREAMS, a_stream(meta={"name": "né", "n": [1, 2.5, None]}))
+    assert await db.read(objects.get, STREAMS, stream.fid) == stream
+
+
+async def test_moments_come_back_in_utc_to_the_microsecond(db):
+    stream = await db.write(objects.add, STREAMS, a_stream())
+    found = await db.read(objects.get, STREAMS, stream.fid)
+    assert found.created_at == stream.created_at
+    assert found.created_at.utcoffset().total_seconds() == 0
+
+
+async def test_an_action_that_raises_changes_nothing(db):
+    stream = a_stream()
+
+    def half(tx):
+        objects.add(tx, STREAMS, stream)
+        raise NotFound("no")
+
+    with pytest.raises(NotFound):
+        await db.write(half)
+    assert await db.read(objects.find, STREAMS, stream.fid) is None
+
+
+async def test_of_actions_that_share_a_commit_the_failing_ones_fail_alone(db):
+    held, entered = threading.Event(), threading.Event()
+
+    def hold(_tx):
+        entered.set()
+        held.wait(10)
+
+    writers = 1 if db.url.get_backend_name() == "sqlite" else 4
+    holding = [asyncio.create_task(db.write(hold)) for _ in range(writers)]
+    await asyncio.to_thread(entered.wait, 10)
+    streams = [a_stream() for _ in range(20)]
+
+    def add(tx, stream, *, fails):
+        objects.add(tx, STREAMS, stream)
+        if fails == "ours":
+            raise NotFound("as asked")
+        if fails == "other":
+            raise ZeroDivisionError
+
+    fails = [("ours", "other", None)[n % 3] for n in range(20)]
+    waiting = [
+        asyncio.create_task(db.write(add, stream, fails=fail)) for stream, fail in zip(streams, fails, strict=True)
+    ]
+    await asyncio.sleep(0.05)
+    held.set()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await asyncio.gather(*holding)
+
+    expected = {"ours": NotFound, "other": ZeroDivisionError, None: type(None)}
+    assert [type(outcome) for outcome in outcomes] == [expected[fail] for fail in fails]
+    stored = [await db.read(objects.find, STREAMS, stream.fid) is not None for stream in streams]
+    assert stored == [fail is None for fail in fails]
+
+
+async def test_who_listens_is_told_after_the_commit_and_not_of_what_failed(db):
+    heard = []
+    db.on("topic", lambda: heard.append("topic"))
+
+    def fail(tx):
+        tx.announce("topic")
+        raise NotFound("no")
+
+    with pytest.raises(NotFound):
+        await db.write(fail)
+    assert heard == []
+    await db.write(lambda tx: tx.announce("topic"))
+    await db.write(lambda tx: tx.announce("other"))
+    assert heard == ["topic"]
+
+
+async def test_a_question_of_several_statements_sees_one_state(url, db):
+    other = Database(url)
+    begun, written = threading.Event(), threading.Event()
+
+    def count_twice(tx):
+        first = len(objects.page(tx, STREAMS, where={}, after=None, limit=100))
+        begun.set()
+        written.wait(10)
+        return first, len(objects.page(tx, STREAMS, where={}, after=None, limit=100))
+
+    asking = asyncio.create_task(db.read(count_twice))
+    await asyncio.to_thread(begun.wait, 10)
+    await other.write(objects.add, STREAMS, a_stream())
+    written.set()
+    assert await asking == (0, 0)
+    other.close()
+
+
+async def test_two_processes_writing_at_once_both_succeed(url, db):
+    other = Database(url)
+    await asyncio.gather(*(d.write(objects.add, STREAMS, a_stream()) for d in (db, other) for _ in range(30)))
+    assert len(await db.read(objects.page, STREAMS, where={}, after=None, limit=100)) == 60
+    other.close()
+
+
+async def test_closing_finishes_the_writes_that_wait(url):
+    database = Database(url)
+    waiting = [asyncio.create_task(database.write(objects.add, STREAMS, a_stream())) for _ in range(10)]
+    await asyncio.sleep(0)
+    await asyncio.to_thread(database.close)
+    assert len(await asyncio.gather(*waiting)) == 10
+
+
+async def test_the_embedded_database_survives_a_power_cut(sqlite_url):
+    database = Database(sqlite_url)
+
+    def pragmas(tx):
+        return [tx.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
+
+    assert await database.write(pragmas) == ["wal", 2, 1]
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "postgresql://x/y", "sqlite+aiosqlite:///x"])
+def test_a_database_that_we_do_not_know_is_refused(url):
+    with pytest.raises(ValueError, match="no database that Headwater knows"):
+        check_url(url)

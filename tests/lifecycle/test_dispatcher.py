@@ -1,0 +1,337 @@
+import asyncio
+import json
+
+import httpx
+import pytest
+from builders import Ecs, an_external
+from sqlalchemy import func, select
+
+from headwater.catalog import tables
+from headwater.catalog.vault import Vault
+from headwater.domain.parameter import Parameter, ParameterType
+from headwater.domain.task import Reason, TaskState
+from headwater.lifecycle.dispatcher import PAUSES, Dispatcher
+from headwater.lifecycle.outbound import Outbound
+
+EC = "http://ec.test/base/"
+ACCEPTED = httpx.Response(200, json={"success": True, "payload": {"callback": "/jobs/7", "status": {"code": 102}}})
+
+
+class Post:
+    """A dispatcher whose turns the test takes."""
+
+    def __init__(self, world, ecs: Ecs) -> None:
+        self.world = world
+        self.outbound = Outbound(ecs.transport())
+        self.dispatcher = Dispatcher(
+            world.db, self.outbound, vault=world.vault, public_url="https://be", clock=world.clock
+        )
+
+    async def turn(self, **wait: float) -> None:
+        self.world.wait(**wait)
+        await self.dispatcher.turn(at=self.world.at)
+        await self.dispatcher.idle()
+
+
+@pytest.fixture
+async def post(world, ecs):
+    made = Post(world, ecs)
+    yield made
+    await made.outbound.close()
+
+
+async def _ec_task(world, **fields):
+    external = an_external(endpoint=EC, headers={"X-Key": "k"}, **fields.pop("external", {}))
+    return await world.task(await world.crawler(external=external, **fields))
+
+
+async def _waiting(world):
+    return await world.db.read(lambda tx: tx.execute(select(func.count()).select_from(tables.notices)).scalar())
+
+
+async def test_an_ec_is_asked_once_with_all_that_it_needs(world, post, ecs):
+    ecs.answer(ACCEPTED)
+    task = await _ec_task(
+        world,
+        external={"parameters": (Parameter(name="pin", type=ParameterType.PASSWORD),)},
+        sealed_credential=world.vault.seal({"user": "jo", "password": "hunter2"}),
+        credential_type="basic",
+        params=Vault.seal_passwords(
+            world.vault, (Parameter(name="pin", type=ParameterType.PASSWORD),), {"pin": "4711"}
+        ),
+    )
+    await post.turn()
+    await post.turn()
+    (request,) = ecs.asked
+    assert str(request.url) == "http://ec.test/base/task?version=1"
+    assert request.headers["X-Key"] == "k"
+    token = world.vault.task_token(task.fid, 1)
+    assert json.loads(request.content) == {
+        "fid": task.fid,
+        "params": {"pin": "4711"},
+        "credential": {"user": "jo", "password": "hunter2"},
+        "endpoint": f"https://be/actions/tasks/{task.fid}.{token}",
+        "token": token,
+    }
+    now = await world.now(task)
+    assert (now.code, now.state, now.callback) == (102, TaskState.RUNNING, "/jobs/7")
+    assert now.deadline is not None
+    assert await _waiting(world) == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, json={}),
+        httpx.Response(204),
+        httpx.Response(201, json={"success": True, "payload": {"status": {"code": 0}}}),
+        httpx.Response(200, json={"success": True, "payload": {"callback": None, "status": None}}),
+    ],
+)
+async def test_what_an_ec_leaves_out_of_its_answer_has_a_default(world, post, ecs, answer):
+    ecs.answer(answer)
+    task = await _ec_task(world)
+    await post.turn()
+    now = await world.now(task)
+    assert (now.code, now.callback) == (102, None)
+
+
+@pytest.mark.parametrize(("code", "state"), [(200, TaskState.DONE), (503, TaskState.FAILED)])
+async def test_an_ec_may_end_the_task_in_its_answer(world, post, ecs, code, state):
+    ecs.answer(httpx.Response(200, json={"payload": {"status": {"code": code, "message": "so"}}}))
+    task = await _ec_task(world)
+    await post.turn()
+    now = await world.now(task)
+    assert (now.code, now.state, now.reason, now.message) == (code, state, Reason.REPORTED, "so")
+
+
+async def test_an_ec_that_is_down_is_tried_five_times_over_a_minute(world, post, ecs):
+    ecs.answer(httpx.ConnectError("refused"))
+    task = await _ec_task(world)
+    await post.turn()
+    for pause in PAUSES:
+        await post.turn(seconds=pause - 1)
+        tries = len(ecs.asked)
+        await post.turn(seconds=1)
+        assert len(ecs.asked) == tries + 1
+    now = await world.now(task)
+    assert len(ecs.asked) == 5
+    assert 50 <= sum(PAUSES) <= 70
+    assert (now.code, now.state, now.reason) == (500, TaskState.FAILED, Reason.START_FAILED)
+    assert "cannot be reached: refused" in now.message
+    assert await _waiting(world) == 0
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_an_ec_that_asks_for_patience_gets_it(world, post, ecs, status):
+    ecs.answer(httpx.Response(status), ACCEPTED)
+    task = await _ec_task(world)
+    await post.turn()
+    assert (await world.now(task)).state is TaskState.NEW
+    await post.turn(seconds=PAUSES[0])
+    assert (await world.now(task)).state is TaskState.RUNNING
+
+
+async def test_an_ec_may_say_how_much_patience_it_needs(world, post, ecs):
+    ecs.answer(httpx.Response(503, headers={"Retry-After": "20"}), ACCEPTED)
+    await _ec_task(world)
+    await post.turn()
+    await post.turn(seconds=19)
+    assert len(ecs.asked) == 1
+    await post.turn(seconds=1)
+    assert len(ecs.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (httpx.Response(400, json={"why": "no such language"}), "answered 400 Bad Request"),
+        (httpx.Response(404, text="nothing here"), "answered 404"),
+        (httpx.Response(200, text="<html>"), "answer is not"),
+        (httpx.Response(200, json=[1]), "answer is not"),
+        (httpx.Response(200, json={"payload": {"status": {"code": "102"}}}), "answer is not"),
+        (httpx.Response(200, json={"payload": {"status": {"code": 999}}}), "wrong status"),
+        (httpx.Response(200, json={"success": False}), "did not succeed"),
+        (httpx.Response(302, headers={"Location": "http://elsewhere.test/task"}), "redirects to elsewhere.test"),
+    ],
+)
+async def test_an_ec_that_does_not_take_the_task_fails_it_at_once_and_its_answer_is_kept(
+    world, post, ecs, answer, said
+):
+    ecs.answer(answer)
+    task = await _ec_task(world)
+    await post.turn()
+    now = await world.now(task)
+    assert (now.state, now.reason) == (TaskState.FAILED, Reason.START_FAILED)
+    assert said in now.message
+    assert now.detail["status"] == answer.status_code
+    assert len(ecs.asked) == 1
+
+
+async def test_an_ec_may_upload_before_its_answer_arrives(world, post, ecs):
+    task = await _ec_task(world)
+    await world.upload(task, [{"id": "early"}])
+    ecs.answer(ACCEPTED)
+    await post.turn()
+    now = await world.now(task)
+    assert (now.state, now.docs, now.callback) == (TaskState.RUNNING, 1, "/jobs/7")
+
+
+async def test_an_ec_that_works_though_it_did_not_answer_is_not_started_twice(world, post, ecs):
+    task = await _ec_task(world)
+    await world.upload(task, [{"id": "early"}])
+    ecs.answer(httpx.ReadTimeout("slow"))
+    await post.turn()
+    await post.turn(minutes=0.9)
+    assert len(ecs.asked) == 1
+    assert (await world.now(task)).state is TaskState.RUNNING
+    assert await _waiting(world) == 0
+
+
+async def test_an_ec_that_closed_the_task_before_it_answered_has_closed_it(world, post, ecs):
+    task = await _ec_task(world)
+    await world.report(task, 200)
+    ecs.answer(ACCEPTED)
+    await post.turn()
+    assert (await world.now(task)).code == 200
+    assert ecs.asked == []
+
+
+async def test_an_ec_is_told_of_the_end_of_its_task_at_its_callback(world, post, ecs):
+    ecs.answer(ACCEPTED)
+    task = await _ec_task(world)
+    await post.turn()
+    await world.stop(task)
+    await post.turn()
+    assert str(ecs.asked[1].url) == "http://ec.test/base/jobs/7/status?version=1"
+    assert (ecs.asked[1].method, ecs.asked[1].headers["X-Key"]) == ("PATCH", "k")
+    assert ecs.bodies()[1] == {"code": 410, "message": "stopped", "detail": None}
+    assert await _waiting(world) == 0
+
+
+async def test_an_absolute_callback_is_called_as_it_is(world, post, ecs):
+    ecs.answer(httpx.Response(200, json={"payload": {"callback": "http://other.test/t/1/"}}))
+    task = await _ec_task(world)
+    await post.turn()
+    await world.delete(task)
+    await post.turn()
+    assert str(ecs.asked[1].url) == "http://other.test/t/1/status?version=1"
+    assert ecs.bodies()[1]["code"] == 410
+
+
+async def test_silence_ends_a_task_and_its_ec_is_told_408(world, post, ecs):
+    ecs.answer(ACCEPTED)
+    task = await _ec_task(world, timeout=60)
+    await post.turn()
+    await post.turn(seconds=61)
+    assert (await world.now(task)).state is TaskState.TIMED_OUT
+    assert ecs.bodies()[1]["code"] == 408
+
+
+async def test_an_ec_is_not_told_of_what_it_said_itself(world, post, ecs):
+    ecs.answer(ACCEPTED)
+    task = await _ec_task(world)
+    await post.turn()
+    await world.report(task, 200)
+    await post.turn(hours=2)
+    assert ecs.calls() == ["POST /base/task"]
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_an_ec_that_does_not_know_the_call_is_not_asked_again(world, post, ecs, status):
+    ecs.answer(ACCEPTED, httpx.Response(status))
+    task = await _ec_task(world)
+    await post.turn()
+    await world.stop(task)
+    await post.turn()
+    await post.turn(hours=1)
+    assert len(ecs.asked) == 2
+    assert await _waiting(world) == 0
+
+
+async def test_an_ec_that_cannot_be_told_is_tried_like_a_start_and_then_left(world, post, ecs):
+    ecs.answer(ACCEPTED, httpx.ConnectError("down"))
+    task = await _ec_task(world)
+    await post.turn()
+    await world.stop(task)
+    for _ in range(8):
+        await post.turn(seconds=40)
+    assert len(ecs.asked) == 1 + 5
+    assert await _waiting(world) == 0
+
+
+async def test_a_task_stopped_while_its_start_was_under_way_is_ended_at_the_ec(world, post, ecs):
+    task = await _ec_task(world)
+    stopped = asyncio.Event()
+
+    async def slow(request: httpx.Request) -> httpx.Response:
+        ecs.asked.append(request)
+        if request.method == "POST":
+            await world.stop(task)
+            stopped.set()
+        return ACCEPTED
+
+    post.dispatcher._outbound = Outbound(httpx.MockTransport(slow))
+    await post.turn()
+    assert stopped.is_set()
+    await post.turn()
+    assert ecs.calls() == ["POST /base/task", "PATCH /base/jobs/7/status"]
+    assert (await world.now(task)).state is TaskState.STOPPED
+
+
+async def test_a_retry_is_heard_of_after_the_end_of_the_former_attempt(world, post, ecs):
+    ecs.answer(ACCEPTED, httpx.Response(503), ACCEPTED)
+    task = await _ec_task(world)
+    await post.turn()
+    await world.stop(task)
+    await post.turn()
+    await world.retry(task)
+    for _ in range(4):
+        await post.turn(seconds=3)
+    assert ecs.calls() == ["POST /base/task", *["PATCH /base/jobs/7/status"] * 2, "POST /base/task"]
+    assert ecs.bodies()[3]["token"] == world.vault.task_token(task.fid, 2)
+
+
+async def test_the_ec_of_a_crawler_deleted_with_its_running_task_is_still_told(world, post, ecs):
+    from headwater.lifecycle import removal
+
+    ecs.answer(ACCEPTED)
+    task = await _ec_task(world)
+    await post.turn()
+    await world.db.write(
+        removal.remove_external, task.external, cascade=True, expected=None, vault=world.vault, at=world.at
+    )
+    await post.turn()
+    assert ecs.calls() == ["POST /base/task", "PATCH /base/jobs/7/status"]
+
+
+async def test_what_waits_survives_a_restart_however_long_it_takes(world, post, ecs):
+    task = await _ec_task(world, timeout=5)
+    ecs.answer(ACCEPTED)
+    await post.turn(hours=30)
+    assert (await world.now(task)).state is TaskState.RUNNING
+
+
+async def test_a_slow_ec_holds_up_no_other(world, ecs):
+    hang = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        ecs.asked.append(request)
+        if len(ecs.asked) == 1:
+            await hang.wait()
+        return ACCEPTED
+
+    outbound = Outbound(httpx.MockTransport(answer))
+    dispatcher = Dispatcher(world.db, outbound, vault=world.vault, public_url="https://be", clock=world.clock)
+    slow, fast = await _ec_task(world), await _ec_task(world)
+    running = asyncio.create_task(dispatcher.run())
+    async with asyncio.timeout(20):
+        while (await world.now(fast)).state is not TaskState.RUNNING:
+            await asyncio.sleep(0.02)
+        assert (await world.now(slow)).state is TaskState.NEW
+        hang.set()
+        while (await world.now(slow)).state is not TaskState.RUNNING:
+            await asyncio.sleep(0.02)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await outbound.close()
