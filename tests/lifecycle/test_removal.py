@@ -1,0 +1,73 @@
+import pytest
+from builders import an_external
+
+from headwater.catalog import objects
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.domain.errors import InUse, NotFound, VersionMismatch
+from headwater.lifecycle.removal import remove_crawler, remove_external, remove_stream
+
+
+async def _remove(world, action, fid, *, cascade=False, expected=None):
+    await world.db.write(action, fid, cascade=cascade, expected=expected, vault=world.vault, at=world.at)
+
+
+async def _there(world, *pairs):
+    return [await world.db.read(objects.find, kind, fid) is not None for kind, fid in pairs]
+
+
+async def test_a_crawler_without_tasks_can_be_deleted(world):
+    crawler = await world.crawler()
+    await _remove(world, remove_crawler, crawler.fid)
+    assert await _there(world, (CRAWLERS, crawler.fid), (STREAMS, crawler.stream)) == [False, True]
+
+
+async def test_a_crawler_with_tasks_names_the_latest_and_stays(world):
+    crawler = await world.crawler()
+    task = await world.done(crawler, [{"id": "a"}])
+    with pytest.raises(InUse, match=task.fid):
+        await _remove(world, remove_crawler, crawler.fid)
+    assert set(await world.shown(crawler.stream)) == {"a"}
+
+
+async def test_cascading_from_a_crawler_takes_its_tasks_and_documents_and_leaves_the_stream(world):
+    crawler = await world.crawler()
+    done = await world.done(crawler, [{"id": "a"}])
+    running = await world.task(crawler)
+    await world.upload(running, [{"id": "b"}])
+    await _remove(world, remove_crawler, crawler.fid, cascade=True)
+    assert await _there(world, (TASKS, done.fid), (TASKS, running.fid), (STREAMS, crawler.stream)) == [
+        False,
+        False,
+        True,
+    ]
+    assert await world.shown(crawler.stream) == {}
+    again = await world.crawler(stream=await world.stream(crawler.stream))
+    await world.done(again, [{"id": "c"}])
+    assert set(await world.shown(crawler.stream)) == {"c"}
+
+
+@pytest.mark.parametrize(("action", "use"), [(remove_stream, "stream"), (remove_external, "external")])
+async def test_what_a_crawler_uses_stays_and_names_it_unless_the_deletion_cascades(world, action, use):
+    crawler = await world.crawler()
+    await world.done(crawler, [{"id": "a"}])
+    fid = getattr(crawler, use)
+    with pytest.raises(InUse, match=f"{use} {fid} is used by crawler {crawler.fid}"):
+        await _remove(world, action, fid)
+    await _remove(world, action, fid, cascade=True)
+    kind = {"stream": STREAMS, "external": EXTERNALS}[use]
+    assert await _there(world, (CRAWLERS, crawler.fid), (kind, fid)) == [False, False]
+
+
+async def test_an_external_that_nothing_uses_goes_with_all_its_versions(world):
+    external = await world.db.write(objects.add, EXTERNALS, an_external())
+    await _remove(world, remove_external, external.fid)
+    with pytest.raises(NotFound):
+        await world.db.read(objects.definition_at, external.fid, 1)
+
+
+async def test_a_deletion_of_another_version_is_refused(world):
+    crawler = await world.crawler()
+    with pytest.raises(VersionMismatch):
+        await _remove(world, remove_crawler, crawler.fid, expected=frozenset({7}))
+    with pytest.raises(NotFound):
+        await _remove(world, remove_stream, "x")

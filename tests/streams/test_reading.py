@@ -1,0 +1,97 @@
+import json
+
+import pytest
+
+from headwater.domain.errors import NotFound
+from headwater.domain.stream import Visibility
+
+
+async def _pages(world, stream, limit, visibility=None):
+    after, ids = None, []
+    while True:
+        page = await world.reader.page(stream, visibility, after=after, limit=limit)
+        assert len(page.docs) <= limit
+        ids += [found.id for found in page.docs]
+        after, visibility = page.next_after, Visibility(version=page.version)
+        if after is None:
+            return ids
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 100])
+async def test_pages_hold_every_current_document_once_in_id_order(world, limit):
+    crawler = await world.crawler()
+    for start in (0, 3, 6):
+        await world.done(crawler, [{"id": f"d{n:02}", "v": start} for n in reversed(range(start, start + 8))] * 2)
+    assert await _pages(world, crawler.stream, limit) == [f"d{n:02}" for n in range(14)]
+
+
+async def test_a_page_says_where_the_next_begins_only_if_there_is_one(world):
+    crawler = await world.crawler()
+    await world.done(crawler, [{"id": name} for name in "abc"])
+    page = await world.reader.page(crawler.stream, None, after=None, limit=3)
+    assert (len(page.docs), page.next_after) == (3, None)
+    page = await world.reader.page(crawler.stream, None, after=None, limit=2)
+    assert (len(page.docs), page.next_after) == (2, "b")
+
+
+async def test_the_pages_of_one_walk_are_of_one_stream_version(world):
+    crawler = await world.crawler()
+    first = await world.done(crawler, [{"id": name} for name in "abcd"])
+    page = await world.reader.page(crawler.stream, None, after=None, limit=2)
+    await world.delete(first)
+    await world.done(crawler, [{"id": "bb"}])
+    rest = await world.reader.page(crawler.stream, Visibility(version=page.version), after=page.next_after, limit=10)
+    assert [found.id for found in rest.docs] == ["c", "d"]
+
+
+async def test_a_document_is_shown_as_it_was_uploaded_with_the_task_that_wrote_it(world):
+    crawler = await world.crawler()
+    await world.done(crawler, b'{"id": "a", "n": 1.50}\n')
+    newer = await world.task(crawler)
+    await world.upload(newer, b'{ "id":"a",  "n": 2e0, "\\u00e9": "\xc3\xa9" }\n')
+    found = await world.reader.one(crawler.stream, None, "a")
+    assert (found.task, found.text) == (newer.fid, '{ "id":"a",  "n": 2e0, "\\u00e9": "é" }\n')
+
+
+async def test_a_document_that_is_not_shown_is_not_found(world):
+    crawler = await world.crawler()
+    task = await world.done(crawler, [{"id": "a"}])
+    await world.delete(task)
+    for name in ("a", "zzz", "", "a\x00"):
+        with pytest.raises(NotFound):
+            await world.reader.one(crawler.stream, None, name)
+    with pytest.raises(NotFound, match="there is no stream"):
+        await world.reader.one("x", None, "a")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "ü", "a\x00b", "'; DROP", "x" * 5000, "🦆"])
+async def test_any_text_is_an_id(world, name):
+    crawler = await world.crawler()
+    await world.done(crawler, [{"id": name, "v": 1}, {"id": "other"}])
+    assert json.loads((await world.reader.one(crawler.stream, None, name)).text) == {"id": name, "v": 1}
+
+
+async def test_a_tasks_own_documents_come_in_order_of_arrival_and_all_of_them(world):
+    crawler = await world.crawler()
+    task = await world.task(crawler)
+    await world.upload(task, [{"id": "b", "n": 0}, {"id": "a", "n": 1}])
+    await world.upload(task, [{"id": "b", "n": 2}])
+    await world.upload(task, [{"id": "c", "n": 3}, {"id": "d", "n": 4}])
+    await world.delete(task)
+    for limit in (1, 2, 3, 10):
+        after, order = None, []
+        while True:
+            page = await world.reader.arrivals(task.fid, after=after, limit=limit)
+            order += [json.loads(found.text)["n"] for found in page.docs]
+            after = page.next_after
+            if after is None:
+                break
+        assert order == [0, 1, 2, 3, 4]
+
+
+async def test_an_empty_stream_reads_as_nothing(world):
+    crawler = await world.crawler()
+    assert await world.export(crawler.stream) == b""
+    assert (await world.reader.page(crawler.stream, None, after=None, limit=5)).docs == []
+    with pytest.raises(NotFound):
+        await world.export("x")
