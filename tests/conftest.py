@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
+import structlog
 from builders import SECRET, Ecs, World
 from sqlalchemy import make_url
 
@@ -20,6 +21,14 @@ from headwater.catalog.database import Database
 from headwater.catalog.keys import Scope
 from headwater.lifecycle.outbound import Outbound
 from headwater.settings import Settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_logs() -> None:
+    """Log lines are made, and go nowhere."""
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
 
 
 @pytest.fixture(scope="session")

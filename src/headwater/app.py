@@ -69,12 +69,14 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None) -> FastA
         dependencies=[Depends(refuse_unknown)],
         responses=openapi.fails(400, 401, 403, 500),
         redoc_url=None,
+        generate_unique_id_function=openapi.operation_id,
         middleware=[Middleware(Tracing, max_request=settings.max_request, failed=errors.internal)],
     )
     # Longer paths first: a document's id may hold anything.
-    for part in (health, links, streams, externals, crawlers, tasks, ec, reading):
-        app.include_router(part.router)
-    errors.install(app)
+    routers = [part.router for part in (health, links, streams, externals, crawlers, tasks, ec, reading)]
+    for router in routers:
+        app.include_router(router)
+    errors.install(app, routes=[route for router in routers for route in router.routes])
     openapi.install(app)
     return app
 

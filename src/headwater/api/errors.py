@@ -1,14 +1,17 @@
 """Errors as callers see them: problem details (RFC 9457). Here is the only table from error to status."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from headwater.api.tracing import request_id_of, safe_path
 from headwater.domain import errors
@@ -130,7 +133,7 @@ def problem(
     )
     content = body.model_dump(mode="json")
     content["errors"] = [fault.model_dump(exclude_none=True) for fault in body.errors]
-    return JSONResponse(content, status, headers=headers, media_type=MEDIA_TYPE)
+    return JSONResponse(content, int(status), headers=headers, media_type=MEDIA_TYPE)
 
 
 def handle(request: Request, error: HeadwaterError) -> Response:
@@ -176,28 +179,27 @@ def handle_validation(request: Request, error: RequestValidationError) -> Respon
     return handle(request, RequestInvalid(f"the request is invalid: {flaws[0].message}", flaws=flaws))
 
 
-def handle_http(request: Request, error: HTTPException) -> Response:
+def handle_http(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
     """Tell of what the framework found: no such path, or not with this method."""
     if isinstance(error.__cause__, HeadwaterError):
         return handle(request, error.__cause__)  # raised while the framework read the body
     path = safe_path(request.url.path)
+    headers = error.headers
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
             kind: type[HeadwaterError] = errors.NotFound
             detail = f"there is nothing at {path}; /docs lists what there is"
         case HTTPStatus.METHOD_NOT_ALLOWED:
             kind = errors.MethodNotAllowed
-            allowed = (error.headers or {}).get("Allow", "")
-            detail = f"{request.method} is not allowed at {path}; allowed: {allowed}"
+            headers = {"Allow": ", ".join(sorted(_methods(routes, request.scope)))}
+            detail = f"{request.method} is not allowed at {path}; allowed: {headers['Allow']}"
         case _:
             kind, detail = RequestInvalid, str(error.detail)
-    return problem(
-        request, error.status_code, kind=slug(kind), title=kind.title(), detail=detail, headers=error.headers
-    )
+    return problem(request, error.status_code, kind=slug(kind), title=kind.title(), detail=detail, headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of an application have the one shape."""
+def install(app: FastAPI, *, routes: Sequence[BaseRoute]) -> None:
+    """Let every error of an application with those routes have the one shape."""
 
     async def ours(request: Request, error: Exception) -> Response:
         return handle(request, cast("HeadwaterError", error))
@@ -206,7 +208,7 @@ def install(app: FastAPI) -> None:
         return handle_validation(request, cast("RequestValidationError", error))
 
     async def framework(request: Request, error: Exception) -> Response:
-        return handle_http(request, cast("HTTPException", error))
+        return handle_http(request, cast("HTTPException", error), routes)
 
     app.add_exception_handler(HeadwaterError, ours)
     app.add_exception_handler(RequestValidationError, shape)
@@ -222,6 +224,16 @@ def internal(request: Request) -> Response:
         title="Headwater failed",
         detail="something went wrong inside; the server's log has the reason beside this request's id",
     )
+
+
+def _methods(routes: Sequence[BaseRoute], scope: Scope) -> set[str]:
+    # The framework names only those of the first route of a path.
+    return {
+        method
+        for route in routes
+        if isinstance(route, APIRoute) and route.include_in_schema and route.matches(scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 def _flaw(fault: Mapping[str, Any]) -> Flaw:

@@ -3,7 +3,9 @@
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.routing import BaseRoute
 
 from headwater.api.errors import MEDIA_TYPE, Problem
 
@@ -68,24 +70,32 @@ class EndRequest(BaseModel):
     detail: Any = None
 
 
-_ec = APIRouter()
+def ec_calls(after: str) -> list[BaseRoute]:
+    """Return the calls that BE makes at the EC ``after`` an operation, as its callbacks."""
+    router = APIRouter()
+
+    @router.post(
+        "{$response.body#/payload/external/endpoint}/task", response_model=StartAnswer, name=f"ec_start_after_{after}"
+    )
+    def start(body: StartRequest, version: int) -> None:  # pyright: ignore[reportUnusedFunction]
+        """Start a task at the EC, with the External's headers.
+
+        Connection errors, 429 and 5xx are tried again with growing pauses; any other 4xx fails the task.
+        """
+
+    @router.patch(
+        "{$response.body#/payload/external/endpoint}/task/{$response.body#/payload/fid}/status",
+        name=f"ec_end_after_{after}",
+    )
+    def end(body: EndRequest, version: int) -> None:  # pyright: ignore[reportUnusedFunction]
+        """Tell the EC, at its callback, that its task has ended. 404, 405 and 501 are fine answers."""
+
+    return router.routes
 
 
-@_ec.post("{$response.body#/payload/external/endpoint}/task", response_model=StartAnswer)
-def start_task(body: StartRequest, version: int) -> None:
-    """Start a task at the EC, with the External's headers.
-
-    Connection errors, 429 and 5xx are tried again with growing pauses; any other 4xx fails the task.
-    """
-
-
-@_ec.patch("{$response.body#/payload/external/endpoint}/task/{$response.body#/payload/fid}/status")
-def end_task(body: EndRequest, version: int) -> None:
-    """Tell the EC that a task has ended, at its callback. 404, 405 and 501 are fine."""
-
-
-#: The calls that a started task makes at its EC.
-EC_CALLS = _ec.routes
+def operation_id(route: APIRoute) -> str:
+    """Return the name by which generated clients call an operation: that of its handler."""
+    return route.name
 
 
 def install(app: FastAPI) -> None:
@@ -95,9 +105,7 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = described()
-            for path in document["paths"].values():
-                for operation in path.values():
-                    _mend(operation)
+            _mend(document["paths"])
             document["components"]["schemas"].pop("HTTPValidationError", None)
             document["components"]["schemas"].pop("ValidationError", None)
             app.openapi_schema = document
@@ -106,8 +114,15 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi
 
 
-def _mend(operation: dict[str, Any]) -> None:
-    responses: dict[str, Any] = operation["responses"]
+def _mend(paths: dict[str, Any]) -> None:
+    for path in paths.values():
+        for operation in path.values():
+            _mend_responses(operation["responses"])
+            for callback in operation.get("callbacks", {}).values():
+                _mend(callback)
+
+
+def _mend_responses(responses: dict[str, Any]) -> None:
     # The framework would answer 422 to a request of the wrong shape; we answer 400.
     shape = responses.get("422", {}).get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
     if shape.endswith("HTTPValidationError"):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from headwater.api.auth import READS, WRITES
 from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, listing, position_of
-from headwater.api.openapi import EC_CALLS, fails
+from headwater.api.openapi import ec_calls, fails
 from headwater.api.parts import Backend, Parts
 from headwater.catalog import objects
 from headwater.catalog.database import Transaction
@@ -107,7 +107,7 @@ _BEGINS: dict[int | str, dict[str, Any]] = {
     status_code=status.HTTP_201_CREATED,
     dependencies=[WRITES],
     responses=_BEGINS | fails(404, 415),
-    callbacks=EC_CALLS,
+    callbacks=ec_calls("create_task"),
 )
 async def create_task(
     fid: str, backend: Backend, response: Response, body: TaskParams | None = None
@@ -124,7 +124,7 @@ async def create_task(
     "/actions/crawlers/{fid}/task/{task_fid}",
     dependencies=[WRITES],
     responses=_BEGINS | fails(404, 409, 415),
-    callbacks=EC_CALLS,
+    callbacks=ec_calls("retry_task"),
 )
 async def retry_task(
     fid: str, task_fid: str, backend: Backend, response: Response, body: TaskParams | None = None

@@ -236,8 +236,9 @@ def check_parameters(
 
 def _value_flaws(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     by_name = {parameter.name: parameter for parameter in parameters}
-    for name in values.keys() - by_name.keys():
-        yield name, "unknown", f"the External has no such parameter; it has {sorted(by_name)}"
+    for name in values:
+        if name not in by_name:
+            yield name, "unknown", f"the External has no such parameter; it has {sorted(by_name)}"
     sound: set[str] = set()
     for name, parameter in by_name.items():
         if name not in values:
@@ -248,9 +249,9 @@ def _value_flaws(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> 
         yield from ((name, "value", fault) for fault in faults)
         if not faults:
             sound.add(name)
-    for name in sound:
-        for restriction in by_name[name].restrictions:
-            if restriction.target in sound and not _holds(by_name[name], restriction, values):
+    for name, parameter in by_name.items():
+        for restriction in parameter.restrictions:
+            if {name, restriction.target} <= sound and not _holds(parameter, restriction, values):
                 words = f"must be {_WORDS[restriction.rule]} {restriction.target}"
                 yield name, restriction.rule, restriction.message or words
 

@@ -12,6 +12,9 @@ _PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000, size_limit=
 
 Validator = jsonschema_rs.Validator
 
+#: Keywords whose value holds schemas by names that the schema's author gave.
+_HOLD_NAMES = {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
+
 
 def compile_schema(schema: dict[str, Any] | bool, *, at: str = "/schema") -> Validator:
     """Compile a JSON Schema, draft 4 to 2020-12 by its ``$schema``; nothing is fetched.
@@ -45,17 +48,41 @@ def flaws_of(validator: Validator, document: Any) -> Iterator[Flaw]:
         ValueError: the document is nested deeper than a validator follows.
     """
     for error in validator.iter_errors(document):
-        yield Flaw(
-            detail=cut(error.message),
-            pointer=json_pointer(error.instance_path),
-            keyword=keyword_of(error),
-            schema_pointer=json_pointer(error.schema_path),
-        )
+        yield _flaw(error)
+
+
+def first_flaw(validator: Validator, document: Any) -> Flaw | None:
+    """Return the first thing that is wrong with a document, for less than all of them cost; None if nothing is.
+
+    Raises:
+        ValueError: the document is nested deeper than a validator follows.
+    """
+    try:
+        validator.validate(document)
+    except jsonschema_rs.ValidationError as error:
+        return _flaw(error)
+    return None
+
+
+def _flaw(error: jsonschema_rs.ValidationError) -> Flaw:
+    return Flaw(
+        detail=cut(error.message),
+        pointer=json_pointer(error.instance_path),
+        keyword=keyword_of(error),
+        schema_pointer=json_pointer(error.schema_path),
+    )
 
 
 def keyword_of(error: jsonschema_rs.ValidationError) -> str | None:
     """Return the name of the keyword that failed."""
-    return next((str(part) for part in reversed(error.schema_path) if isinstance(part, str)), None)
+    keyword: str | None = None
+    is_name = False
+    for part in error.schema_path:
+        if is_name:
+            is_name = False  # of a property, which may be forbidden as such and then ends the path
+        elif isinstance(part, str):
+            keyword, is_name = part, part in _HOLD_NAMES
+    return keyword
 
 
 def json_pointer(path: Any) -> str:

@@ -172,7 +172,8 @@ def move(
         TaskClosed: no such move leads from the state in which the task is.
     """
     if to not in TRANSITIONS[task.state]:
-        raise TaskClosed(f"task {task.fid} ended with {task.code} ({task.state}) and cannot become {to} ({code})")
+        stands = "stands at" if task.is_open else "ended with"
+        raise TaskClosed(f"task {task.fid} {stands} {task.code} ({task.state}) and cannot become {to} ({code})")
     moved = replace(task, state=to, code=code, reason=reason, message=message, detail=detail)
     if to in OPEN:
         return replace(moved, heard_at=at, deadline=at + timedelta(seconds=task.timeout))

@@ -75,7 +75,7 @@ class _Identity:
 
 
 class _Zlib:
-    """gzip, any number of members; and deflate, with its zlib frame or, as some clients send it, without."""
+    """gzip, any number of members; and deflate, one, with its zlib frame or, as some clients send it, without."""
 
     def __init__(self, name: str, *, wbits: int) -> None:
         self._name = name
@@ -87,6 +87,8 @@ class _Zlib:
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._stream is None:
+                if self._taken and self._name == "deflate":
+                    raise _broken(self._name, self._taken, "there is more behind its end")
                 data = self._begin + data
                 if len(data) < 2:  # noqa: PLR2004 - too short to tell how it is framed
                     self._begin = data
@@ -110,7 +112,7 @@ class _Zlib:
 
     def finish(self) -> None:
         if self._stream is not None or self._begin or not self._taken:
-            raise _cut_short(self._name, self._taken)
+            raise _cut_short(self._name, self._taken + len(self._begin))
 
     def _framing(self, data: bytes) -> int:
         if self._name == "gzip":

@@ -70,8 +70,9 @@ class LineCutter:
             yield from self._cut(data[:end])
         rest = data[end:]
         self._held, self._held_size = [rest], len(rest)
-        if len(rest) > self._longest:
-            raise self._too_large(len(rest))
+        size = len(rest) - rest.endswith(b"\r")  # which may be half of a CRLF
+        if size > self._longest:
+            raise self._too_large(size)
 
     def finish(self) -> Iterator[Block]:
         """Yield what is left; the last line needs no line end.
@@ -100,11 +101,10 @@ class LineCutter:
             block = self._mended(data)
         if not len(block):
             return
-        sizes = np.diff(block.offsets)
-        longest = int(sizes.argmax())
-        if sizes[longest] - 1 > self._longest:
-            size = int(sizes[longest]) - 1
-            raise self._too_large(size, line=int(block.numbers[longest]), place=int(block.places[longest]))
+        sizes = np.diff(block.offsets) - 1
+        if sizes.max() > self._longest:
+            first = int((sizes > self._longest).argmax())
+            raise self._too_large(int(sizes[first]), line=int(block.numbers[first]), place=int(block.places[first]))
         yield block
 
     def _plain(self, data: bytes) -> Block | None:

@@ -6,7 +6,9 @@ and garbage collection.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
@@ -14,11 +16,19 @@ import msgspec
 from headwater.domain.document import document_id
 from headwater.domain.errors import MOST_FLAWS, DocumentInvalid, Flaw, UploadBroken
 from headwater.domain.external import Definition
-from headwater.domain.schema import compile_schema, cut, flaws_of
+from headwater.domain.schema import Validator, compile_schema, cut, first_flaw, flaws_of
 from headwater.ingest.lines import Block
 
+# A validator copies what it complains of, once for each fault: a thousand faults of a document of half a
+# megabyte took a minute and 12 GB. So a larger document is told its first fault, a huge one none.
+#: Documents of so many bytes are told all that is wrong with them,
+_ALL_TOLD = 64 << 10
+#: and those of so many the first of it.
+_FIRST_TOLD = 1 << 20
+
 _TOO_DEEP = "it is nested too deeply"
-_LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# An escaped backslash or a whole pair is taken first, so that neither looks like half of a pair.
+_ESCAPES = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>\\u[dD][89a-fA-F])|\\.")
 
 
 class Faults:
@@ -28,6 +38,7 @@ class Faults:
         self.broken = 0
         self.invalid = 0
         self.flaws: list[Flaw] = []
+        self._truncated = False
 
     def __bool__(self) -> bool:
         """Tell whether anything is wrong."""
@@ -38,9 +49,16 @@ class Faults:
         """Whether there is room to tell of another fault by itself."""
         return len(self.flaws) < MOST_FLAWS
 
+    def tell(self, found: Iterable[Flaw]) -> None:
+        """List what is wrong with a line, as far as there is room."""
+        flaws = iter(found)
+        self.flaws += islice(flaws, MOST_FLAWS - len(self.flaws))
+        self._truncated = self._truncated or next(flaws, None) is not None
+
     def error(self, *, lines: int, external: str) -> UploadBroken | DocumentInvalid:
         """Return the error for an upload of so many lines: broken if any line is, invalid otherwise."""
-        truncated = len(self.flaws) == MOST_FLAWS
+        # Each faulty line has a flaw at least, so more lines than flaws means that some are not listed.
+        truncated = self._truncated or self.broken + self.invalid > len(self.flaws)
         if self.broken:
             return UploadBroken(
                 f"{self.broken} of {lines} lines {_is_are(self.broken)} not JSON; nothing of the upload was kept",
@@ -83,28 +101,45 @@ class Checker:
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 faults.broken += 1
                 if faults.listing:
-                    faults.flaws.append(_broken(block, place, line, error))
+                    faults.tell([_broken(block, place, line, error)])
             else:
                 faults.invalid += 1
                 if faults.listing:
-                    faults.flaws += self._flaws(block, place, document)[: MOST_FLAWS - len(faults.flaws)]
+                    faults.tell(self._flaws(block, place, document, size=len(line)))
         return found
 
-    def _flaws(self, block: Block, place: int, document: Any) -> list[Flaw]:
+    def _flaws(self, block: Block, place: int, document: Any, *, size: int) -> list[Flaw]:
         line, offset = int(block.numbers[place]), int(block.places[place])
         if not isinstance(document, dict):
-            detail = f"a document must be a JSON object, not {cut(json.dumps(document))}"
+            noun = "an array" if isinstance(document, list) else cut(json.dumps(document, ensure_ascii=False))
+            detail = f"a document must be a JSON object, not {noun}"
             return [Flaw(line=line, offset=offset, pointer="", keyword="type", detail=detail)]
         if self._validator is None:
             return []
-        doc_id = document_id(document, self._field)  # pyright: ignore[reportUnknownArgumentType] - any JSON
-        return [
-            replace(flaw, line=line, offset=offset, doc_id=cut(doc_id)) for flaw in flaws_of(self._validator, document)
-        ]
+        doc_id: str | None = None
+        try:
+            doc_id = cut(document_id(document, self._field))  # pyright: ignore[reportUnknownArgumentType] - any JSON
+            found = _mismatches(self._validator, document, size=size)
+        except (ValueError, RecursionError):
+            found = [_mismatch("nested too deeply")]
+        return [replace(flaw, line=line, offset=offset, doc_id=doc_id) for flaw in found]
 
 
 def _anything(_document: Any) -> bool:
     return True
+
+
+def _mismatches(validator: Validator, document: Any, *, size: int) -> list[Flaw]:
+    if size > _FIRST_TOLD:
+        return [_mismatch("too large")]
+    if size > _ALL_TOLD:
+        first = first_flaw(validator, document)
+        return [] if first is None else [first]
+    return list(flaws_of(validator, document))
+
+
+def _mismatch(obstacle: str) -> Flaw:
+    return Flaw(detail=f"the document does not match the schema, and is {obstacle} to say where", pointer="")
 
 
 def _broken(block: Block, place: int, line: bytes, error: Exception) -> Flaw:
@@ -119,24 +154,32 @@ def _explain(line: bytes, error: Exception) -> tuple[str, int]:
     """
     try:
         text = line.decode()
-        json.loads(text, parse_constant=_no_constant)
+        json.loads(text, parse_constant=_no_constant, parse_int=_no_giant)
     except UnicodeDecodeError as fault:
         return f"byte 0x{line[fault.start]:02x} is not UTF-8: {fault.reason}", fault.start
     except json.JSONDecodeError as fault:
         # Its offsets count characters.
-        return f"{fault.msg} at column {fault.pos + 1}", len(line.decode()[: fault.pos].encode())
+        return f"{fault.msg.removesuffix(' at')} at column {fault.pos + 1}", len(line.decode()[: fault.pos].encode())
     except (RecursionError, ValueError) as fault:
         return _TOO_DEEP if isinstance(fault, RecursionError) else str(fault), 0
     if isinstance(error, RecursionError):
         return _TOO_DEEP, 0
-    surrogate = _LONE_SURROGATE.search(text)
-    if surrogate and "range" not in str(error):
-        return "a \\u escape names half of a surrogate pair, which is no character", surrogate.start()
-    return str(error).removesuffix(" - at `$[...]`"), 0
+    half = next((escape for escape in _ESCAPES.finditer(text) if escape["half"]), None)
+    if half and "range" not in str(error):
+        offset = len(text[: half.start()].encode())
+        return "a \\u escape names half of a surrogate pair, which is no character", offset
+    return str(error).partition(" - at `")[0], 0
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON; use null, or leave the field out")
+
+
+def _no_giant(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as error:
+        raise ValueError(f"a number of {len(digits.lstrip('-'))} digits is too long; send it as a string") from error
 
 
 def _is_are(count: int) -> str:

@@ -1,0 +1,57 @@
+import pytest
+
+
+@pytest.fixture
+async def document(api):
+    return (await api.get("/openapi.json")).json()
+
+
+async def test_every_operation_says_what_it_does_and_how_it_fails(document):
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["description"], (method, path)
+            assert {"400", "500"} <= operation["responses"].keys(), (method, path)
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert set(response["content"]) == {"application/problem+json"}, (method, path, status)
+
+
+async def test_the_framework_has_left_no_shape_of_its_own(document):
+    assert "HTTPValidationError" not in str(document)
+
+
+async def test_the_calls_of_the_ec_are_callbacks_of_what_starts_it(document):
+    for path in ("/actions/crawlers/{fid}/task", "/actions/crawlers/{fid}/task/{task_fid}"):
+        callbacks = document["paths"][path]["post"]["callbacks"]
+        assert {method for callback in callbacks.values() for item in callback.values() for method in item} == {
+            "post",
+            "patch",
+        }
+
+
+async def test_all_calls_of_the_protocol_are_there(document):
+    calls = {f"{method.upper()} {path}" for path, operations in document["paths"].items() for method in operations}
+    objects = {"streams", "externals", "crawlers", "tasks"}
+    expected = {
+        *(f"GET /{kind}" for kind in objects),
+        *(f"{method} /{kind}/{{fid}}" for kind in objects for method in ("GET", "PATCH", "PUT", "DELETE")),
+        "POST /streams",
+        "POST /externals",
+        "GET /links",
+        "POST /actions/externals/{fid}/crawler",
+        "POST /actions/crawlers/{fid}/task",
+        "POST /actions/crawlers/{fid}/task/{task_fid}",
+        "DELETE /actions/tasks/{fid}",
+        "POST /actions/tasks/{fid}/restore",
+        "POST /actions/tasks/{fid}/stop",
+        "POST /actions/tasks/{task_id}/upload",
+        "POST /actions/tasks/{task_id}/status",
+        "GET /streams/{fid}/docs",
+        "GET /streams/{fid}/docs/{doc_id}",
+        "GET /streams/{fid}/log",
+        "GET /streams/{fid}/export",
+        "GET /tasks/{fid}/docs",
+        "GET /healthz",
+        "GET /readyz",
+    }
+    assert calls == expected
