@@ -75,14 +75,17 @@ def _flaw(error: jsonschema_rs.ValidationError) -> Flaw:
 
 def keyword_of(error: jsonschema_rs.ValidationError) -> str | None:
     """Return the name of the keyword that failed."""
-    keyword: str | None = None
-    is_name = False
-    for part in error.schema_path:
-        if is_name:
-            is_name = False  # of a property, which may be forbidden as such and then ends the path
-        elif isinstance(part, str):
-            keyword, is_name = part, part in _HOLD_NAMES
-    return keyword
+    path = list(error.schema_path)
+    if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.FalseSchema) and _ends_in_name(path):
+        path.pop()  # a property that may not be there at all
+    return next((str(part) for part in reversed(path) if isinstance(part, str)), None)
+
+
+def _ends_in_name(path: list[str | int]) -> bool:
+    ends, follows = False, False
+    for part in path:
+        ends, follows = follows, not follows and part in _HOLD_NAMES
+    return ends
 
 
 def json_pointer(path: Any) -> str:
