@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from headwater.catalog import crawlers, objects
-from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.catalog.objects import EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.crawler import Crawler
 from headwater.domain.external import Definition, External
@@ -103,6 +103,13 @@ async def body_of(*pieces: bytes) -> AsyncIterator[bytes]:
     """A body that arrives in pieces."""
     for piece in pieces:
         yield piece
+
+
+async def eventually(question: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+    """Wait for something to become true: for an event, which is no measure of time."""
+    async with asyncio.timeout(seconds):
+        while not await question():  # noqa: ASYNC110 - what we wait for is in another process or a database
+            await asyncio.sleep(0.02)
 
 
 class World:

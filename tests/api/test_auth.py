@@ -1,5 +1,6 @@
 import httpx
 import pytest
+import structlog
 
 from headwater.catalog import keys
 from headwater.catalog.keys import Scope
@@ -68,8 +69,6 @@ async def test_a_task_token_opens_its_task_and_nothing_else(api, made, assert_pr
 
 
 async def test_a_token_in_the_path_is_in_no_answer_and_no_log(api, made, caplog):
-    import structlog
-
     task = await made.task()
     path = httpx.URL(task["upload"]["endpoint"]).path
     with structlog.testing.capture_logs() as lines:

@@ -1,6 +1,11 @@
 """Streams, Externals, crawlers and tasks as relational objects."""
 
+import json
+
 import pytest
+
+from headwater.catalog import objects
+from headwater.catalog.objects import CRAWLERS
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 
@@ -17,7 +22,7 @@ async def test_a_stream_is_created_with_location_and_etag(api):
     assert (await api.get(answer.headers["location"])).json()["payload"] == stream
 
 
-async def test_an_external_comes_back_as_it_was_described(api, made):
+async def test_an_external_comes_back_as_it_was_described(made):
     described = {
         "meta": {"name": "E"},
         "endpoint": "http://127.0.0.1:9000/ec",
@@ -156,8 +161,6 @@ async def test_a_patched_crawler_keeps_its_secrets_and_a_put_without_credential_
     patched = (await api.patch(path, json={"params": {"x": "2"}, "timeout": 9})).json()["payload"]
     assert (patched["params"], patched["timeout"]) == ({"pin": "********", "x": "2"}, 9)
     parts = api.app.state.parts
-    from headwater.catalog import objects
-    from headwater.catalog.objects import CRAWLERS
 
     stored = await parts.db.read(objects.get, CRAWLERS, crawler["fid"])
     assert parts.vault.unseal_passwords(stored.params) == {"pin": "4711", "x": "2"}
@@ -259,8 +262,6 @@ async def test_what_is_in_use_is_deleted_only_with_cascade(api, made, assert_pro
 
 @pytest.mark.parametrize("value", [{"a": "\x00"}, {"a\x00": 1}, {"a": ["\ud800"]}, {"x": [[[["\x00"]]]]}])
 async def test_text_that_cannot_be_kept_is_refused(api, value, assert_problem):
-    import json
-
     answer = await api.post(
         "/streams", content=json.dumps({"meta": value}).encode(), headers={"Content-Type": "application/json"}
     )

@@ -2,9 +2,9 @@ import asyncio
 import threading
 
 import pytest
-from builders import a_stream
 from sqlalchemy import text
 
+from builders import a_stream
 from headwater.catalog import objects
 from headwater.catalog.database import Database, check_url
 from headwater.catalog.objects import STREAMS

@@ -1,7 +1,7 @@
 import pytest
-from builders import AT
 from sqlalchemy import select
 
+from builders import AT
 from headwater.catalog import keys, tables
 from headwater.catalog.keys import Scope
 from headwater.domain.errors import NotFound

@@ -1,6 +1,6 @@
 import pytest
-from builders import a_stream, an_external
 
+from builders import a_stream, an_external
 from headwater.catalog import links, objects
 from headwater.catalog.links import End, Link
 from headwater.catalog.objects import EXTERNALS, STREAMS

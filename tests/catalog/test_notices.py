@@ -1,7 +1,6 @@
 from datetime import timedelta
 
 from builders import AT
-
 from headwater.catalog import notices
 from headwater.catalog.database import Database
 from headwater.catalog.notices import Notice, NoticeKind

@@ -2,8 +2,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import AT, a_crawler, a_stream, an_external
 
+from builders import AT, a_crawler, a_stream, an_external
 from headwater.catalog import crawlers, objects
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, StreamTaken, VersionMismatch

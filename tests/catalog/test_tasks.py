@@ -3,8 +3,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import AT, a_task
 
+from builders import AT, a_task
 from headwater.catalog import objects, tasks
 from headwater.catalog.database import Database
 from headwater.catalog.objects import TASKS
@@ -56,7 +56,7 @@ async def test_an_attempt_that_is_over_gets_no_credit(world):
     with pytest.raises(TaskClosed):
         await world.db.write(tasks.credit, task, docs=1, size=1, at=AT)
     await world.retry(task)
-    with pytest.raises(MovedMeanwhile, match="attempt 1 of task .* is over"):
+    with pytest.raises(MovedMeanwhile, match=r"attempt 1 of task .* is over"):
         await world.db.write(tasks.credit, task, docs=1, size=1, at=AT)
     await world.delete(task)
     with pytest.raises(TaskRemoved):

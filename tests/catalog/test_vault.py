@@ -1,7 +1,7 @@
 import pytest
-from builders import SECRET
 from cryptography.fernet import InvalidToken
 
+from builders import SECRET
 from headwater.catalog.vault import REDACTED, Vault, keep_redacted, redact
 from headwater.domain.parameter import Parameter, ParameterType
 

@@ -8,10 +8,10 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from builders import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builders import World
 from headwater.catalog.database import Database
 from headwater.domain.task import Publish
 

@@ -1,13 +1,14 @@
 """``kill -9`` at any moment: what was acknowledged is there, what was not is not."""
 
+import asyncio
 import json
 import random
 import threading
 from datetime import UTC, datetime, timedelta
 
 import httpx
-from end_to_end.conftest import a_crawler, made
 
+from end_to_end.conftest import a_crawler, made
 from headwater.catalog import segments
 from headwater.catalog.database import Database
 from headwater.ingest.sweep import sweep
@@ -78,8 +79,6 @@ def test_every_acknowledged_document_survives_and_no_half_upload_shows(serve):
 
 
 def _nothing_is_left_that_the_sweep_does_not_find(headwater) -> None:
-    import asyncio
-
     store = LocalStore(headwater.data / "lake")
     db = Database(f"sqlite:///{headwater.data / 'catalog.sqlite'}")
     later = datetime.now(UTC) + timedelta(minutes=1)

@@ -1,6 +1,7 @@
 """Headwater against real crawler servers, good and bad."""
 
 import pytest
+
 from end_to_end.conftest import a_crawler, free_port, made, wait_for
 from end_to_end.crawler_server import CrawlerServer, in_background, report, slowly, upload
 

@@ -2,10 +2,14 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from end_to_end.conftest import a_crawler, made
 
 
@@ -22,9 +26,6 @@ def pair(request, serve):
 
 
 def _key(served) -> str:
-    import subprocess
-    import sys
-
     command = [
         sys.executable,
         "-m",
@@ -37,7 +38,6 @@ def _key(served) -> str:
         "--data",
         str(served.data),
     ]
-    import os
 
     answer = subprocess.run(command, env=os.environ | served.environment, capture_output=True, text=True, check=True)
     return answer.stdout.strip()
@@ -117,10 +117,6 @@ def test_a_gibibyte_uploaded_gzipped_takes_little_memory(serve):
 
 
 def test_a_server_without_its_secret_key_or_migration_says_what_to_do(tmp_path, postgres_url):
-    import os
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "headwater", "serve", "--data", str(tmp_path / "d")]
     environment = os.environ | {"HEADWATER_DATABASE_URL": postgres_url}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

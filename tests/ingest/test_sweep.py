@@ -1,12 +1,17 @@
 import os
 from datetime import timedelta
 
+from headwater.catalog import segments
 from headwater.ingest.sweep import GRACE, sweep
 
 
 def _aged(world, path, age):
     stamp = (world.at - age).timestamp()
     os.utime(world.store.locate(path), (stamp, stamp))
+
+
+def _exists(world, path):
+    return (world.store.root / path).exists()
 
 
 def _leave(world, path, age):
@@ -20,7 +25,7 @@ def _leave(world, path, age):
 async def test_what_no_segment_names_is_swept_once_it_is_old(world):
     crawler = await world.crawler()
     task = await world.done(crawler, [{"id": "a"}])
-    named = next(iter((await world.reader._db.read(_paths, task))))
+    named = next(iter(await world.db.read(_paths, task)))
     _aged(world, named, 10 * GRACE)
     old = [
         _leave(world, f"streams/{task.stream}/task={task.fid}/old.parquet", GRACE),
@@ -28,7 +33,7 @@ async def test_what_no_segment_names_is_swept_once_it_is_old(world):
     ]
     young = _leave(world, f"streams/{task.stream}/task={task.fid}/young.parquet", GRACE - timedelta(minutes=1))
     assert sorted(await sweep(world.db, world.store, at=world.at)) == sorted(old)
-    assert [os.path.exists(world.store.locate(path)) for path in (named, young, *old)] == [True, True, False, False]
+    assert [_exists(world, path) for path in (named, young, *old)] == [True, True, False, False]
     assert set(await world.shown(crawler.stream)) == {"a"}
 
 
@@ -42,6 +47,4 @@ async def test_the_files_of_a_deleted_task_are_kept_for_its_restore(world):
 
 
 def _paths(tx, task):
-    from headwater.catalog import segments
-
     return [segment.path for segment in segments.of_attempt(tx, task)]

@@ -2,12 +2,14 @@ import asyncio
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders import World, an_external, body_of, ndjson
 
-from headwater.catalog import segments, streams
+from builders import World, an_external, body_of, ndjson
+from headwater.catalog import objects, segments, streams
+from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import (
     DocumentInvalid,
     DocumentTooLarge,
@@ -102,10 +104,6 @@ async def test_an_empty_upload_is_fine_and_only_says_that_the_crawler_is_there(w
 
 
 async def test_documents_are_checked_by_the_version_that_the_task_began_with(world):
-    from dataclasses import replace
-
-    from headwater.catalog import objects
-    from headwater.catalog.objects import EXTERNALS
 
     external = an_external(schema=STRICT)
     task = await world.task(await world.crawler(external=external))

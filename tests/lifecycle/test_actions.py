@@ -1,10 +1,10 @@
 from datetime import timedelta
 
 import pytest
-from builders import an_external
 from sqlalchemy import func, select
 
-from headwater.catalog import objects, segments, tables
+from builders import a_task, an_external
+from headwater.catalog import objects, segments, streams, tables
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import MovedMeanwhile, NotFound, ParametersInvalid, RequestInvalid, TaskClosed, TaskRemoved
 from headwater.domain.parameter import Parameter, ParameterType
@@ -21,8 +21,6 @@ async def _waiting(world):
 
 
 async def _log(world, crawler):
-    from headwater.catalog import streams
-
     entries = await world.db.read(streams.log, crawler.stream, before=None, limit=100)
     return [(entry.version, entry.change, entry.docs) for entry in reversed(entries)]
 
@@ -328,8 +326,6 @@ async def test_a_task_that_is_not_there_is_not_found(world):
 
 
 async def _nothing(world):
-    from builders import a_task
-
     task = a_task()
     assert await world.db.read(objects.find, TASKS, task.fid) is None
     return task

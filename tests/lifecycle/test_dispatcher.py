@@ -3,13 +3,14 @@ import json
 
 import httpx
 import pytest
-from builders import Ecs, an_external
 from sqlalchemy import func, select
 
+from builders import an_external, eventually
 from headwater.catalog import tables
 from headwater.catalog.vault import Vault
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.task import Reason, TaskState
+from headwater.lifecycle import removal
 from headwater.lifecycle.dispatcher import PAUSES, Dispatcher
 from headwater.lifecycle.outbound import Outbound
 
@@ -20,9 +21,9 @@ ACCEPTED = httpx.Response(200, json={"success": True, "payload": {"callback": "/
 class Post:
     """A dispatcher whose turns the test takes."""
 
-    def __init__(self, world, ecs: Ecs) -> None:
+    def __init__(self, world, transport: httpx.MockTransport) -> None:
         self.world = world
-        self.outbound = Outbound(ecs.transport())
+        self.outbound = Outbound(transport)
         self.dispatcher = Dispatcher(
             world.db, self.outbound, vault=world.vault, public_url="https://be", clock=world.clock
         )
@@ -35,7 +36,7 @@ class Post:
 
 @pytest.fixture
 async def post(world, ecs):
-    made = Post(world, ecs)
+    made = Post(world, ecs.transport())
     yield made
     await made.outbound.close()
 
@@ -260,7 +261,7 @@ async def test_an_ec_that_cannot_be_told_is_tried_like_a_start_and_then_left(wor
     assert await _waiting(world) == 0
 
 
-async def test_a_task_stopped_while_its_start_was_under_way_is_ended_at_the_ec(world, post, ecs):
+async def test_a_task_stopped_while_its_start_was_under_way_is_ended_at_the_ec(world, ecs):
     task = await _ec_task(world)
     stopped = asyncio.Event()
 
@@ -271,10 +272,11 @@ async def test_a_task_stopped_while_its_start_was_under_way_is_ended_at_the_ec(w
             stopped.set()
         return ACCEPTED
 
-    post.dispatcher._outbound = Outbound(httpx.MockTransport(slow))
+    post = Post(world, httpx.MockTransport(slow))
     await post.turn()
     assert stopped.is_set()
     await post.turn()
+    await post.outbound.close()
     assert ecs.calls() == ["POST /base/task", "PATCH /base/jobs/7/status"]
     assert (await world.now(task)).state is TaskState.STOPPED
 
@@ -293,8 +295,6 @@ async def test_a_retry_is_heard_of_after_the_end_of_the_former_attempt(world, po
 
 
 async def test_the_ec_of_a_crawler_deleted_with_its_running_task_is_still_told(world, post, ecs):
-    from headwater.lifecycle import removal
-
     ecs.answer(ACCEPTED)
     task = await _ec_task(world)
     await post.turn()
@@ -325,13 +325,14 @@ async def test_a_slow_ec_holds_up_no_other(world, ecs):
     dispatcher = Dispatcher(world.db, outbound, vault=world.vault, public_url="https://be", clock=world.clock)
     slow, fast = await _ec_task(world), await _ec_task(world)
     running = asyncio.create_task(dispatcher.run())
-    async with asyncio.timeout(20):
-        while (await world.now(fast)).state is not TaskState.RUNNING:
-            await asyncio.sleep(0.02)
-        assert (await world.now(slow)).state is TaskState.NEW
-        hang.set()
-        while (await world.now(slow)).state is not TaskState.RUNNING:
-            await asyncio.sleep(0.02)
+
+    async def runs(task) -> bool:
+        return (await world.now(task)).state is TaskState.RUNNING
+
+    await eventually(lambda: runs(fast))
+    assert not await runs(slow)
+    hang.set()
+    await eventually(lambda: runs(slow))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await outbound.close()

@@ -1,6 +1,6 @@
 import pytest
-from builders import an_external
 
+from builders import an_external
 from headwater.catalog import objects
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.domain.errors import InUse, NotFound, VersionMismatch

@@ -1,6 +1,6 @@
 import pytest
-from builders import a_stream, an_external
 
+from builders import a_stream, an_external
 from headwater.catalog import objects
 from headwater.catalog.objects import EXTERNALS, STREAMS
 from headwater.catalog.vault import REDACTED

@@ -1,5 +1,6 @@
 import asyncio
 
+from builders import eventually
 from headwater.streams.tally import Tally
 
 
@@ -28,8 +29,10 @@ async def test_a_running_tally_follows_what_changes(world):
     crawler = await world.crawler()
     running = asyncio.create_task(Tally(world.db, world.engine).run())
     await world.done(crawler, [{"id": "a"}])
-    async with asyncio.timeout(20):
-        while (await world.stream(crawler.stream)).docs != 1:
-            await asyncio.sleep(0.05)
+
+    async def counted() -> bool:
+        return (await world.stream(crawler.stream)).docs == 1
+
+    await eventually(counted)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -1,0 +1,51 @@
+import json
+import logging
+
+import pytest
+import structlog
+
+from headwater import logs
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    before = structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level
+
+
+def test_a_line_is_json_when_nobody_looks(capsys):
+    logs.set_up(form="auto", level="info")
+    structlog.get_logger("t").info("task.started", task="x")
+    logging.getLogger("library").warning("from elsewhere")
+    ours, theirs = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (ours["event"], ours["task"], ours["level"]) == ("task.started", "x", "info")
+    assert (theirs["event"], theirs["level"]) == ("from elsewhere", "warning")
+
+
+def test_a_line_below_the_level_is_not_written(capsys):
+    logs.set_up(form="json", level="warning")
+    structlog.get_logger("t").info("quiet")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_variables(capsys, form):
+    logs.set_up(form=form, level="info")
+    password = "hunter2"
+    try:
+        _ = 1 / (len(password) - 7)
+    except ZeroDivisionError:
+        structlog.get_logger("t").exception("failed")
+    told = capsys.readouterr().err
+    assert "ZeroDivisionError" in told
+    assert "hunter2" not in told.replace('password = "hunter2"', "")
+
+
+def test_libraries_that_log_urls_are_quiet(capsys):
+    logs.set_up(form="json", level="info")
+    logging.getLogger("httpx").info("POST http://ec/token")
+    assert capsys.readouterr().err == ""

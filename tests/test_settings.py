@@ -1,0 +1,56 @@
+import os
+
+import pytest
+from pydantic import ValidationError
+
+from headwater.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch, tmp_path):
+    for name in os.environ:
+        if name.startswith("HEADWATER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_anything_said_all_is_embedded_and_local(tmp_path):
+    settings = Settings()
+    assert settings.is_embedded
+    assert settings.catalog_url == f"sqlite:///{tmp_path / 'headwater-data' / 'catalog.sqlite'}"
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert (settings.max_upload, settings.max_document) == (4 << 30, 16 << 20)
+
+
+def test_arguments_win_over_the_environment_and_that_over_the_file(monkeypatch, tmp_path):
+    (tmp_path / "headwater.toml").write_text('host = "127.0.0.2"\nport = 1\nmax_document = "1MiB"\n')
+    monkeypatch.setenv("HEADWATER_PORT", "2")
+    settings = Settings(data=tmp_path)
+    assert (settings.host, settings.port, settings.max_document) == ("127.0.0.2", 2, 1 << 20)
+    assert Settings(port=3).port == 3
+
+
+def test_the_file_may_be_named(monkeypatch, tmp_path):
+    (tmp_path / "other.toml").write_text("port = 7\n")
+    monkeypatch.setenv("HEADWATER_CONFIG", "other.toml")
+    assert Settings().port == 7
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"prot": 1},
+        {"port": 70000},
+        {"database_url": "mysql://x"},
+        {"secret_key": "short"},
+        {"max_document": "1GiB"},
+        {"log_format": "xml"},
+    ],
+)
+def test_a_wrong_setting_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Settings(**wrong)
+
+
+def test_the_secret_key_is_not_shown():
+    assert "hunter2" not in repr(Settings(secret_key="hunter2" * 6))
