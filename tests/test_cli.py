@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 from typer.testing import CliRunner
 
@@ -62,3 +64,26 @@ def test_every_command_explains_itself(run):
         answer = run(*words, "--help")
         assert answer.exit_code == 0
         assert "Usage" in answer.stdout
+
+
+def test_what_cannot_be_reached_is_told_in_one_line(run, monkeypatch):
+    monkeypatch.setenv("HEADWATER_DATABASE_URL", "postgresql+psycopg:///x?host=/nowhere")
+    monkeypatch.setenv("HEADWATER_SECRET_KEY", "x" * 32)
+    for words in (("keys", "list"), ("migrate",), ("serve",)):
+        answer = run(*words)
+        assert answer.exit_code == 1
+        assert "the database does not answer" in answer.stderr
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_begun(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        answer = run("serve", "--port", str(taken.getsockname()[1]))
+    assert answer.exit_code == 1
+    assert "cannot listen on 127.0.0.1" in answer.stderr
+
+
+def test_a_data_directory_that_cannot_be_made_is_told(run, tmp_path):
+    (tmp_path / "file").touch()
+    answer = run("keys", "list", "--data", str(tmp_path / "file" / "data"))
+    assert answer.exit_code == 1
+    assert "the data directory" in answer.stderr

@@ -3,7 +3,7 @@ import os
 import pytest
 from pydantic import ValidationError
 
-from headwater.settings import Settings
+from headwater.settings import Settings, SettingsWrong
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +54,37 @@ def test_a_wrong_setting_is_refused(wrong):
 
 def test_the_secret_key_is_not_shown():
     assert "hunter2" not in repr(Settings(secret_key="hunter2" * 6))
+
+
+def test_a_misspelt_variable_and_a_missing_file_are_told(monkeypatch):
+    monkeypatch.setenv("HEADWATER_MAX_UPLOD", "1GiB")
+    with pytest.raises(SettingsWrong, match="there is no setting HEADWATER_MAX_UPLOD"):
+        Settings.read()
+    monkeypatch.delenv("HEADWATER_MAX_UPLOD")
+    monkeypatch.setenv("HEADWATER_CONFIG", "missing.toml")
+    with pytest.raises(SettingsWrong, match=r"missing\.toml, which does not exist"):
+        Settings.read()
+
+
+def test_a_broken_file_is_told(tmp_path):
+    (tmp_path / "headwater.toml").write_text("port = [")
+    with pytest.raises(SettingsWrong, match=r"the file headwater\.toml cannot be read"):
+        Settings.read()
+
+
+@pytest.mark.parametrize("said", ["1,5,30", "[1, 5, 30]"])
+def test_pauses_are_written_with_commas_or_as_a_list(monkeypatch, said):
+    monkeypatch.setenv("HEADWATER_NOTICE_PAUSES", said)
+    assert Settings.read().notice_pauses == (1, 5, 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "reached_at"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"host": "::1", "port": 9}, "http://[::1]:9"),
+        ({"public_url": "https://h.example"}, "https://h.example"),
+    ],
+)
+def test_crawlers_reach_the_server_where_it_listens_unless_more_is_said(given, reached_at):
+    assert Settings(**given).reached_at == reached_at

@@ -15,10 +15,12 @@ from starlette.middleware import Middleware
 from headwater.api import crawlers, ec, errors, externals, health, links, openapi, reading, streams, tasks
 from headwater.api.parts import Parts
 from headwater.api.queries import refuse_unknown
+from headwater.api.reception import Reception
 from headwater.api.tracing import Tracing
 from headwater.catalog import keys, migrate
 from headwater.catalog.database import Database
 from headwater.catalog.keys import Scope
+from headwater.catalog.migrate import DatabaseAway
 from headwater.catalog.vault import Vault, new_secret
 from headwater.ingest.intake import Limits
 from headwater.ingest.sweep import sweep
@@ -70,7 +72,11 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None) -> FastA
         responses=openapi.fails(400, 401, 403, 500),
         redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
-        middleware=[Middleware(Tracing, max_request=settings.max_request, failed=errors.internal)],
+        redirect_slashes=False,
+        middleware=[
+            Middleware(Tracing, failed=errors.internal),
+            Middleware(Reception, max_request=settings.max_request),
+        ],
     )
     # Longer paths first: a document's id may hold anything.
     routers = [part.router for part in (health, links, streams, externals, crawlers, tasks, ec, reading)]
@@ -88,7 +94,6 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
     Raises:
         NotReady: the settings do not suffice, or the database is not migrated.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
     prepare_catalog(settings)
     async with contextlib.AsyncExitStack() as stack:
         vault = Vault(secret_key(settings))
@@ -98,7 +103,7 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
         store = LocalStore(settings.data / "lake")
         engine = Engine(
             store,
-            memory_limit=settings.query_memory,
+            memory_limit=f"{settings.query_memory >> 10}KiB",
             spill=settings.data.resolve() / "spill",
             threads=settings.query_threads,
         )
@@ -107,9 +112,8 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
         uploads = Uploads(db, store, limits=limits, threads=settings.upload_threads, clock=now)
         stack.callback(uploads.close)
         stack.push_async_callback(outbound.close)
-        public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
         dispatcher = Dispatcher(
-            db, outbound, vault=vault, public_url=public_url, clock=now, pauses=settings.notice_pauses
+            db, outbound, vault=vault, public_url=settings.reached_at, clock=now, pauses=settings.notice_pauses
         )
         for loop in (dispatcher.run(), Tally(db, engine).run(), _sweep_for_ever(db, store)):
             stack.push_async_callback(_cancelled, asyncio.create_task(loop))
@@ -121,7 +125,7 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
             reader=Reader(db, engine),
             vault=vault,
             clock=now,
-            public_url=public_url,
+            public_url=settings.reached_at,
         )
 
 
@@ -131,8 +135,7 @@ def prepare_catalog(settings: Settings) -> None:
     Raises:
         NotReady: it is not.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
-    present, newest = migrate.present(settings.catalog_url), migrate.newest()
+    present, newest = present_version(settings), migrate.newest()
     if present == newest:
         return
     if present is not None and present > newest:
@@ -140,6 +143,21 @@ def prepare_catalog(settings: Settings) -> None:
     if not settings.is_embedded:
         raise NotReady(f"the database is at version {present or 'none'}, not {newest}; run 'headwater migrate'")
     migrate.upgrade(settings.catalog_url)
+
+
+def present_version(settings: Settings) -> str | None:
+    """Return the version of the catalog's schema, None if it has none yet.
+
+    Raises:
+        NotReady: data directory or database cannot be reached.
+    """
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        return migrate.present(settings.catalog_url)
+    except OSError as error:
+        raise NotReady(f"the data directory {settings.data} cannot be used: {error.strerror}") from error
+    except DatabaseAway as error:
+        raise NotReady(str(error)) from error
 
 
 def secret_key(settings: Settings) -> str:

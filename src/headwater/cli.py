@@ -1,6 +1,7 @@
 """The command line: serve, migrate, keys."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -17,7 +17,7 @@ from headwater.catalog import migrate as migrations
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.keys import Scope
 from headwater.domain.errors import HeadwaterError
-from headwater.settings import Settings
+from headwater.settings import Settings, SettingsWrong
 
 T = TypeVar("T")
 
@@ -54,6 +54,7 @@ def serve(
         application.secret_key(settings)
     except application.NotReady as error:
         _fail(str(error))
+    listening = _listen(settings.host, settings.port)
     config = uvicorn.Config(
         application.create_app(settings),
         host=settings.host,
@@ -66,17 +67,34 @@ def serve(
         timeout_graceful_shutdown=30,
     )
     server = uvicorn.Server(config)
-    server.run()
+    server.run(sockets=[listening])
     if not server.started:
         sys.exit(1)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port before anything else is begun, so that one that is taken is told in one line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        _fail(f"cannot listen on {host}, port {port}: {error.strerror}; --port chooses another")
+    return listening
 
 
 @app.command()
 def migrate(data: Data = None) -> None:
     """Bring the database to the present schema."""
+    from headwater import app as application  # noqa: PLC0415 - see serve
+
     settings = _settings(data=data)
-    settings.data.mkdir(parents=True, exist_ok=True)
-    before = migrations.present(settings.catalog_url)
+    try:
+        before = application.present_version(settings)
+    except application.NotReady as error:
+        _fail(str(error))
     after = migrations.upgrade(settings.catalog_url)
     typer.echo(f"The database was at version {before or 'none'} and is at {after}.")
 
@@ -130,14 +148,9 @@ def _on_catalog(data: Path | None, action: Callable[[Transaction, datetime], T])
 
 def _settings(**given: Any) -> Settings:
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        _fail(
-            "; ".join(
-                f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-                for fault in error.errors(include_input=False)
-            )
-        )
+        return Settings.read(**{name: value for name, value in given.items() if value is not None})
+    except SettingsWrong as error:
+        _fail(str(error))
 
 
 def _fail(why: str) -> NoReturn:

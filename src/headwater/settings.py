@@ -5,15 +5,27 @@ directory, or the one that ``HEADWATER_CONFIG`` names). Read once, at the door; 
 """
 
 import os
+import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ByteSize, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from headwater.catalog.database import check_url
 from headwater.catalog.vault import SHORTEST_SECRET
+
+PREFIX = "HEADWATER_"
+#: Names another file than ``FILE``.
+CONFIG = "HEADWATER_CONFIG"
+FILE = "headwater.toml"
 
 
 def _database_url(url: str) -> str:
@@ -21,10 +33,24 @@ def _database_url(url: str) -> str:
     return url
 
 
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < SHORTEST_SECRET:
+        raise ValueError(f"it has fewer than {SHORTEST_SECRET} characters")
+    return secret
+
+
+def _numbers(value: object) -> object:
+    return value.strip("[] ").split(",") if isinstance(value, str) else value
+
+
+class SettingsWrong(ValueError):
+    """The settings cannot be used."""
+
+
 class Settings(BaseSettings):
     """What an operator decides."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWATER_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     data: Path = Field(
         default=Path("headwater-data"),
@@ -34,12 +60,12 @@ class Settings(BaseSettings):
         default=None,
         description="The catalog, `postgresql+psycopg://…`; unset, SQLite in the data directory.",
     )
-    secret_key: Annotated[SecretStr, Field(min_length=SHORTEST_SECRET)] | None = Field(
+    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
         default=None,
         description="Seals credentials and makes task tokens; unset, the embedded server makes one, `secret.key`.",
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
+    port: int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
     public_url: str | None = Field(
         default=None, description="Where crawlers reach this server; unset, `http://host:port`."
     )
@@ -49,13 +75,15 @@ class Settings(BaseSettings):
     )
     max_request: ByteSize = Field(default=ByteSize(8 << 20), description="Largest body of any other request.")
     upload_threads: int = Field(default=4, ge=1, description="Threads that decode, check and write uploads.")
-    query_memory: str = Field(
-        default="1GiB", description="Memory for reading streams; beyond it, DuckDB spills to the data directory."
+    query_memory: ByteSize = Field(
+        default=ByteSize(1 << 30),
+        ge=64 << 20,
+        description="Memory for reading streams; beyond it, DuckDB spills to the data directory.",
     )
     query_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads for reading streams; unset, one a core."
     )
-    notice_pauses: tuple[float, ...] = Field(
+    notice_pauses: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         default=(2.0, 6.0, 16.0, 36.0),
         description="Seconds between tries to reach a crawler; there is one try more than pauses.",
     )
@@ -72,9 +100,41 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data.resolve() / 'catalog.sqlite'}"
 
     @property
+    def reached_at(self) -> str:
+        """Where crawlers reach this server."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
     def is_embedded(self) -> bool:
         """Whether the catalog is the SQLite in the data directory, so that the server cares for it."""
         return self.database_url is None
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """Return the settings as given, then from the environment, then from the file.
+
+        Raises:
+            SettingsWrong: one of them is unknown or cannot be used, or the file cannot be read.
+        """
+        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields} | {CONFIG}
+        strangers = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known)
+        if strangers:
+            raise SettingsWrong(f"there is no setting {', '.join(strangers)}; docs/reference/settings.md lists them")
+        if CONFIG in os.environ and not Path(os.environ[CONFIG]).exists():
+            raise SettingsWrong(f"{CONFIG} names {os.environ[CONFIG]}, which does not exist")
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            faults = error.errors(include_input=False, include_url=False)
+            raise SettingsWrong(
+                "; ".join(
+                    f"setting {'.'.join(map(str, fault['loc'][:1]))}: {fault['msg'].removeprefix('Value error, ')}"
+                    for fault in faults
+                )
+            ) from error
+        except (tomllib.TOMLDecodeError, OSError) as error:
+            raise SettingsWrong(f"the file {os.environ.get(CONFIG, FILE)} cannot be read: {error}") from error
 
     @classmethod
     def settings_customise_sources(
@@ -87,5 +147,5 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Look at arguments, then the environment, then the file."""
         del dotenv_settings, file_secret_settings
-        file = os.environ.get("HEADWATER_CONFIG", "headwater.toml")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(file))
+        file = Path(os.environ.get(CONFIG, FILE))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)

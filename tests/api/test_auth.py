@@ -80,3 +80,15 @@ async def test_a_token_in_the_path_is_in_no_answer_and_no_log(api, made, caplog)
     assert "http.answered" in told
     assert task["upload"]["token"] not in told
     assert task["fid"] in told
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/tasks/{}"), ("DELETE", "/actions/tasks/{}"), ("GET", "/x/{}/y")]
+)
+async def test_a_token_in_the_wrong_place_is_not_repeated_either(api, made, method, path):
+    task = await made.task()
+    reference = f"{task['fid']}.{task['upload']['token']}"
+    with structlog.testing.capture_logs() as lines:
+        answer = await api.request(method, path.format(reference))
+    assert answer.status_code == 404
+    assert task["upload"]["token"] not in answer.text + str(lines)

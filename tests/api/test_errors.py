@@ -2,6 +2,7 @@ import pytest
 import structlog
 
 from headwater.api import errors
+from headwater.api.envelope import cursor_for
 from headwater.domain.errors import HeadwaterError
 
 
@@ -16,6 +17,30 @@ def test_every_error_has_a_status_along_its_ancestry(kind):
 
 def test_a_slug_is_the_name_in_lower_case():
     assert errors.slug(errors.errors.DocumentInvalid) == "document-invalid"
+
+
+@pytest.mark.parametrize(
+    "path", ["/streams/%00", "/tasks/a%00b", "/streams/x/docs/%00", "/links?fid=%00", "/tasks?crawler=%00"]
+)
+async def test_a_nul_is_the_name_of_nothing(api, path):
+    assert (await api.get(path)).status_code in {400, 404}
+
+
+@pytest.mark.parametrize("position", [2**70, -1, "a\0b", ["a", 2**70], ["a\0", 1], [1], {}, None, 1.5])
+async def test_a_cursor_that_we_did_not_give_out_is_refused_or_finds_nothing(api, made, position):
+    cursor = cursor_for(position)
+    crawler = await made.crawler()
+    task = await made.task(crawler)
+    stream = f"/streams/{crawler['stream']}"
+    for path in (
+        "/tasks",
+        f"/links?fid={crawler['fid']}",
+        f"{stream}/docs",
+        f"{stream}/log",
+        f"/tasks/{task['fid']}/docs",
+    ):
+        answer = await api.get(path, params={"cursor": cursor, **({"fid": crawler["fid"]} if "links" in path else {})})
+        assert answer.status_code in {200, 400}, (path, answer.text)
 
 
 async def test_a_path_that_is_not_there_has_the_one_shape(api, assert_problem):

@@ -1,5 +1,6 @@
 """Streams, Externals, crawlers and tasks as relational objects."""
 
+import gzip
 import json
 
 import pytest
@@ -230,6 +231,64 @@ async def test_tasks_can_be_filtered(api, made):
     assert await found(f"crawler={crawler['fid']}") == [running["fid"], done["fid"]]
     assert await found(f"stream={crawler['stream']}&state=done") == [done["fid"]]
     assert await found("state=failed") == []
+
+
+async def test_crawlers_can_be_filtered_by_their_open_task_and_streams_by_their_crawler(api, made):
+    idle, busy = await made.crawler(), await made.crawler()
+    await made.task(busy)
+
+    async def found(path):
+        return [each["fid"] for each in (await api.get(path)).json()["payload"]]
+
+    assert await found("/crawlers?state=new") == [busy["fid"]]
+    assert await found("/crawlers?state=running") == []
+    assert await found(f"/crawlers?external={idle['external']}") == [idle["fid"]]
+    assert await found(f"/streams?crawler={idle['fid']}") == [idle["stream"]]
+
+
+async def test_what_can_be_read_can_be_asked_for_without_its_body(api, made):
+    stream = await made.stream()
+    for path in ("/streams", f"/streams/{stream['fid']}", "/healthz", f"/streams/{stream['fid']}/export"):
+        head = await api.head(path)
+        assert (head.status_code, head.content) == (200, b""), path
+    assert (await api.head(f"/streams/{stream['fid']}")).headers["etag"] == '"1"'
+    assert (await api.head("/streams/x")).status_code == 404
+
+
+async def test_a_path_with_a_slash_too_many_is_nothing(api):
+    answer = await api.post("/streams/", json={})
+    assert answer.status_code in {404, 405}
+    assert answer.json()["success"] is False
+
+
+@pytest.mark.parametrize("path", ["/streams", "/externals"])
+async def test_only_uploads_may_be_compressed(api, path, assert_problem):
+    answer = await api.post(
+        path, content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    )
+    assert_problem(answer, 415, "encoding-unknown")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("/externals", {"schema": "x"}, "/schema"),
+        ("/externals", {"parameters": [{"name": "a", "options": [{"valu": "x"}]}]}, "/parameters/0/options/0"),
+        ("/externals", {"parameters": [{"name": "a", "required": True}]}, "/parameters/0/required"),
+        ("/streams", {"meta": {"links": [{"from": {"type": "streams"}}]}}, "/meta/links/0/from/fid"),
+        ("/streams", {"name": "x"}, "/name"),
+    ],
+)
+async def test_a_pointer_leads_into_what_was_sent(api, path, body, pointer):
+    answer = await api.post(path, json=body)
+    assert answer.status_code == 400
+    assert any(error["pointer"].startswith(pointer) for error in answer.json()["errors"]), answer.text
+
+
+async def test_a_body_that_is_missing_is_said_to_be_missing(api, made, assert_problem):
+    task = await made.task()
+    problem = assert_problem(await api.post(f"/actions/tasks/{task['fid']}/status"), 400, "request-invalid")
+    assert "a JSON body is expected" in problem["detail"]
 
 
 async def test_links_are_made_with_an_object_and_never_returned(api, made):

@@ -1,14 +1,15 @@
 import asyncio
+import contextlib
 import threading
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from builders import a_stream
 from headwater.catalog import objects
 from headwater.catalog.database import Database, check_url
 from headwater.catalog.objects import STREAMS
-from headwater.domain.errors import NotFound
+from headwater.domain.errors import NotFound, Unavailable
 
 
 async def test_what_a_write_did_is_there_for_the_next_read(db):
@@ -132,3 +133,35 @@ async def test_the_embedded_database_survives_a_power_cut(sqlite_url):
 def test_a_database_that_we_do_not_know_is_refused(url):
     with pytest.raises(ValueError, match="no database that Headwater knows"):
         check_url(url)
+
+
+async def test_a_database_that_does_not_answer_is_unavailable(postgres_url):
+    url = make_url(postgres_url)
+    silent = Database(url.set(query={"host": "/nowhere"}).render_as_string(), readers=1, writers=1)
+    with pytest.raises(Unavailable):
+        await silent.read(objects.find, STREAMS, a_stream().fid)
+    with pytest.raises(Unavailable):
+        await silent.write(objects.add, STREAMS, a_stream())
+    silent.close()
+
+
+async def test_of_actions_that_deadlock_all_succeed_in_the_end(postgres_url):
+    pair = [Database(postgres_url, writers=1) for _ in range(2)]
+    first, second = [await pair[0].write(objects.add, STREAMS, a_stream()) for _ in range(2)]
+    meet = threading.Barrier(2, timeout=10)
+
+    def lock(tx, *fids):
+        for place, fid in enumerate(fids):
+            objects.get(tx, STREAMS, fid, lock=True)
+            if place == 0:
+                with contextlib.suppress(threading.BrokenBarrierError):  # the second try meets nobody
+                    meet.wait()
+        meet.abort()
+        return "done"
+
+    outcomes = await asyncio.gather(
+        pair[0].write(lock, first.fid, second.fid), pair[1].write(lock, second.fid, first.fid)
+    )
+    assert outcomes == ["done", "done"]
+    for database in pair:
+        database.close()

@@ -9,6 +9,7 @@ from builders import an_external, eventually
 from headwater.catalog import tables
 from headwater.catalog.vault import Vault
 from headwater.domain.parameter import Parameter, ParameterType
+from headwater.domain.storable import unstorable
 from headwater.domain.task import Reason, TaskState
 from headwater.lifecycle import removal
 from headwater.lifecycle.dispatcher import PAUSES, Dispatcher
@@ -169,6 +170,32 @@ async def test_an_ec_that_does_not_take_the_task_fails_it_at_once_and_its_answer
     assert len(ecs.asked) == 1
 
 
+DEEP = b'{"payload": {"status": {"code": 102, "detail": ' + b"[" * 500 + b"]" * 500 + b"}}}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        rb'{"payload": {"status": {"code": 102, "message": "a\ud800b"}}}',
+        rb'{"payload": {"status": {"code": 102, "message": "a\u0000b"}}}',
+        rb'{"payload": {"callback": "/a\u0000b"}}',
+        DEEP,
+        b"[" * 900 + b"]" * 900,
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_answer_that_cannot_be_kept_as_it_is_fails_the_task_once(world, post, ecs, content, status):
+    ecs.answer(httpx.Response(status, content=content))
+    task = await _ec_task(world)
+    await post.turn()
+    await post.turn(hours=1)
+    now = await world.now(task)
+    assert (now.state, now.reason, len(ecs.asked)) == (TaskState.FAILED, Reason.START_FAILED, 1)
+    assert now.detail["status"] == status
+    assert unstorable(now.detail) is None
+    assert await _waiting(world) == 0
+
+
 async def test_an_ec_may_upload_before_its_answer_arrives(world, post, ecs):
     task = await _ec_task(world)
     await world.upload(task, [{"id": "early"}])
@@ -176,6 +203,15 @@ async def test_an_ec_may_upload_before_its_answer_arrives(world, post, ecs):
     await post.turn()
     now = await world.now(task)
     assert (now.state, now.docs, now.callback) == (TaskState.RUNNING, 1, "/jobs/7")
+
+
+async def test_what_an_ec_reported_before_its_answer_arrived_stays(world, post, ecs):
+    task = await _ec_task(world)
+    await world.report(task, 102, message="5 of 41", detail={"done": 5})
+    ecs.answer(ACCEPTED)
+    await post.turn(seconds=10)
+    now = await world.now(task)
+    assert (now.message, now.detail, now.callback, now.heard_at) == ("5 of 41", {"done": 5}, "/jobs/7", world.at)
 
 
 async def test_an_ec_that_works_though_it_did_not_answer_is_not_started_twice(world, post, ecs):

@@ -58,15 +58,15 @@ async def _speaker(
     fid, _, in_path = task_id.partition(".")
     token = in_path or (bearer.credentials if bearer is not None else "")
     is_key = not in_path and token.startswith(keys.PREFIX)
-    if is_key or not token:
+    if not token:
+        raise NotAuthenticated("this needs the task's token, in the path or as Authorization: Bearer, or an API key")
+    if is_key:
         await _key(backend, bearer, Scope.WRITE)
     task = await backend.db.read(objects.find, TASKS, fid)
     if task is None:
         raise NotFound(f"there is no task {fid!r}")
     if not is_key and not backend.vault.is_task_token(token, fid, task.attempt):
-        raise NotAuthenticated(
-            "the token is not that of the task's present attempt; it is valid until the task is retried"
-        )
+        raise NotAuthenticated("the token is not that of the task's present attempt; each attempt has one of its own")
     if not is_key and task.removed_at is not None:
         raise NotFound(f"task {fid} was deleted; there is nothing more to do for it")
     return Speaker(task=task, is_crawler=not is_key)

@@ -1,7 +1,5 @@
 """What callers send about objects: bodies that are checked, merged and compared."""
 
-import itertools
-import math
 import re
 from typing import Annotated, Any, Self, TypeVar, cast
 
@@ -11,9 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from headwater.catalog.links import End, Link
 from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.schema import json_pointer
-
-#: Objects are nested at most so deep.
-DEEPEST = 100
+from headwater.domain.storable import unstorable
 
 
 class RequestBody(BaseModel):
@@ -24,30 +20,10 @@ class RequestBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _storable(cls, value: object) -> object:
-        fault = _unstorable(value, 0)
+        fault = unstorable(value)
         if fault is not None:
             raise ValueError(fault)
         return value
-
-
-def _unstorable(value: object, depth: int) -> str | None:
-    """Return why a JSON value cannot be kept by every database, or None."""
-    fault = None
-    if isinstance(value, str):
-        if "\0" in value:
-            fault = "a text holds the character U+0000, which cannot be kept"
-        elif any("\ud800" <= sign <= "\udfff" for sign in value):
-            fault = "a text holds half of a surrogate pair"
-    elif isinstance(value, float) and not math.isfinite(value):
-        fault = f"{value} is not JSON"
-    elif isinstance(value, dict | list):
-        if depth == DEEPEST:
-            return f"it is nested deeper than {DEEPEST} levels"
-        held = cast("dict[object, object] | list[object]", value)
-        inside = itertools.chain(*held.items()) if isinstance(held, dict) else held
-        parts = (_unstorable(part, depth + 1) for part in inside)
-        fault = next(filter(None, parts), None)
-    return fault
 
 
 class LinkEnd(RequestBody):

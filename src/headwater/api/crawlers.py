@@ -169,6 +169,7 @@ async def list_crawlers(
     response: Response,
     external: str | None = None,
     stream: str | None = None,
+    state: Annotated[TaskState | None, Query(description="Only those whose open task is in this state.")] = None,
     name: Annotated[str | None, Query(description="Only those whose `meta.name` is this.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -179,7 +180,8 @@ async def list_crawlers(
     after = position_of(cursor, str)
 
     def read(tx: Transaction) -> list[CrawlerOut]:
-        return _out(tx, objects.page(tx, CRAWLERS, where=where, after=after, limit=limit))
+        among = None if state is None else tasks.crawlers_with(state)
+        return _out(tx, objects.page(tx, CRAWLERS, where=where, after=after, limit=limit, among=among))
 
     page = await backend.db.read(read)
     return listing(request, response, page, limit=limit, last=page[-1].fid if page else None)

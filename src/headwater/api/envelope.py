@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.catalog.objects import RelationalObject
 from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.domain.fid import is_fid
 
 T = TypeVar("T")
 
@@ -83,6 +84,17 @@ def cursor_for(position: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(position, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
+def _is_sound(position: object) -> bool:
+    """Tell whether a position could be ours: ids of objects, and numbers that databases have."""
+    match position:
+        case str():
+            return is_fid(position)
+        case int():
+            return 0 <= position < 1 << 62
+        case _:
+            return True
+
+
 def position_of(cursor: str | None, kind: type[T]) -> T | None:
     """Return the position that a cursor stands for.
 
@@ -95,7 +107,7 @@ def position_of(cursor: str | None, kind: type[T]) -> T | None:
         position: object = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=="))
     except (ValueError, RecursionError):
         position = None
-    if not isinstance(position, kind):
+    if not isinstance(position, kind) or not _is_sound(position):
         detail = "the cursor is none that this list gave out; leave it away to begin with the first page"
         raise RequestInvalid(detail, flaws=[Flaw(pointer="?cursor", detail=detail)])
     return position

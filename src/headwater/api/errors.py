@@ -1,5 +1,6 @@
 """Errors as callers see them: problem details (RFC 9457). Here is the only table from error to status."""
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -9,13 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from headwater.api.tracing import request_id_of, safe_path
+from headwater.api.tracing import request_id_of, without_tokens
 from headwater.domain import errors
-from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid, Unavailable
+from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid
 from headwater.domain.schema import cut, json_pointer
 from headwater.ingest.decompression import ENCODINGS
 
@@ -125,7 +125,7 @@ def problem(
         title=title,
         status=status,
         detail=detail,
-        instance=safe_path(request.url.path),
+        instance=request.url.path,
         messages=[flaw.message for flaw in flaws] or [detail],
         errors=[Fault(**{name: getattr(flaw, name) for name in Fault.model_fields}) for flaw in flaws],
         truncated=truncated,
@@ -133,7 +133,9 @@ def problem(
     )
     content = body.model_dump(mode="json")
     content["errors"] = [fault.model_dump(exclude_none=True) for fault in body.errors]
-    return JSONResponse(content, int(status), headers=headers, media_type=MEDIA_TYPE)
+    # A mistyped path may have been quoted with the token in it.
+    text = without_tokens(json.dumps(content, ensure_ascii=False))
+    return Response(text, int(status), headers=headers, media_type=MEDIA_TYPE)
 
 
 def handle(request: Request, error: HeadwaterError) -> Response:
@@ -144,10 +146,11 @@ def handle(request: Request, error: HeadwaterError) -> Response:
         case HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = 'Bearer realm="headwater"'
         case HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-            headers["Accept-Encoding"] = ", ".join(ENCODINGS)
+            is_upload = request.url.path.endswith("/upload")
+            headers["Accept-Encoding"] = ", ".join(ENCODINGS) if is_upload else "identity"
         case _:
             pass
-    if isinstance(error, Unavailable):
+    if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.MethodNotAllowed):
         headers["Allow"] = "GET"
@@ -166,6 +169,8 @@ def handle(request: Request, error: HeadwaterError) -> Response:
 
 def handle_validation(request: Request, error: RequestValidationError) -> Response:
     """Tell of a request that does not have the shape it should have."""
+    if _is_encoded(request):
+        return handle(request, errors.EncodingUnknown(_NOT_ENCODED))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     in_body = any(fault["loc"][:1] == ("body",) for fault in error.errors())
     if in_body and media_type and media_type != "application/json" and not media_type.endswith("+json"):
@@ -175,7 +180,7 @@ def handle_validation(request: Request, error: RequestValidationError) -> Respon
                 f"Content-Type {media_type!r} is not understood here; send JSON with Content-Type: application/json"
             ),
         )
-    flaws = [_flaw(fault) for fault in error.errors()]
+    flaws = [_flaw(fault, error.body) for fault in error.errors()]
     return handle(request, RequestInvalid(f"the request is invalid: {flaws[0].message}", flaws=flaws))
 
 
@@ -183,7 +188,11 @@ def handle_http(request: Request, error: HTTPException, routes: Sequence[BaseRou
     """Tell of what the framework found: no such path, or not with this method."""
     if isinstance(error.__cause__, HeadwaterError):
         return handle(request, error.__cause__)  # raised while the framework read the body
-    path = safe_path(request.url.path)
+    if error.__cause__ is not None:
+        if _is_encoded(request):
+            return handle(request, errors.EncodingUnknown(_NOT_ENCODED))
+        return handle(request, RequestInvalid(f"the body is not JSON in UTF-8: {cut(str(error.__cause__))}"))
+    path = without_tokens(request.url.path)
     headers = error.headers
     match error.status_code:
         case HTTPStatus.NOT_FOUND:
@@ -236,12 +245,53 @@ def _methods(routes: Sequence[BaseRoute], scope: Scope) -> set[str]:
     }
 
 
-def _flaw(fault: Mapping[str, Any]) -> Flaw:
+def _is_encoded(request: Request) -> bool:
+    return request.headers.get("content-encoding", "identity").strip().lower() != "identity"
+
+
+_NOT_ENCODED = "only uploads may be compressed; send this body as it is, without Content-Encoding"
+
+#: What the framework says, in words that help more.
+_PLAINER = {
+    "Extra inputs are not permitted": "there is no such field here, or it is not for callers to write",
+    "Unexpected keyword argument": "there is no such field here",
+    "Field required": "a value is required",
+}
+
+
+def _flaw(fault: Mapping[str, Any], body: object) -> Flaw:
     where, *path = fault["loc"]
-    detail = str(fault["msg"]).removeprefix("Value error, ")
-    if where == "body" and fault["type"] == "json_invalid":
-        return Flaw(detail=f"the body is not JSON: {fault['ctx']['error']} at character {path[0]}", pointer="")
-    # Pydantic names the branch of a union that it tried; that is no part of the path in what was sent.
-    steps = [step for step in path if isinstance(step, int) or not step.startswith(("function-", "str", "Option"))]
-    pointer = json_pointer(steps) if where == "body" else f"?{'.'.join(map(str, path))}"
-    return Flaw(detail=cut(detail), pointer=pointer, keyword=str(fault["type"]))
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    detail, keyword = cut(_PLAINER.get(said, said)), str(fault["type"])
+    match where:
+        case "body" if fault["type"] == "json_invalid":
+            detail = f"the body is not JSON: {fault['ctx']['error']} at character {path[0]}"
+            return Flaw(detail=detail, pointer="", keyword=keyword)
+        case "body" if not path and fault["type"] == "missing":
+            return Flaw(detail="a JSON body is expected, and there is none", pointer="", keyword=keyword)
+        case "body":
+            return Flaw(detail=detail, pointer=json_pointer(_steps(path, body)), keyword=keyword)
+        case "query":
+            return Flaw(detail=detail, pointer=f"?{path[0]}", keyword=keyword)
+        case _:
+            return Flaw(detail=f"{where} {'.'.join(map(str, path))}: {detail}", keyword=keyword)
+
+
+def _steps(path: list[str | int], body: object) -> list[str | int]:
+    """Return those steps of a path that lead into the body.
+
+    Pydantic also names the branch of a union that it tried, which is nothing that was sent.
+    """
+    steps: list[str | int] = []
+    for place, step in enumerate(path):
+        is_last = place == len(path) - 1
+        if isinstance(body, dict) and isinstance(step, str):
+            held = cast("dict[str, object]", body)
+            if step in held or (is_last and "[" not in step and not step.startswith("function-")):
+                steps.append(step)
+                body = held.get(step)
+        elif isinstance(body, list) and isinstance(step, int):
+            items = cast("list[object]", body)
+            steps.append(step)
+            body = items[step] if step < len(items) else None
+    return steps

@@ -26,6 +26,10 @@ def refuse_unknown(request: Request) -> None:
     ]
     if flaws:
         raise RequestInvalid(f"{flaws[0].message}; known are: {', '.join(known) or 'none'}", flaws=flaws)
+    for name, value in request.query_params.items():
+        if "\0" in value:
+            flaw = Flaw(pointer=f"?{name}", detail="a text holds the character U+0000, which nothing is called")
+            raise RequestInvalid(flaw.message, flaws=[flaw])
 
 
 def _known(dependant: Dependant) -> Iterator[str]:

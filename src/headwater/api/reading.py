@@ -136,7 +136,7 @@ async def list_task_docs(
 
 def _pair(position: list[Any], first: type[T]) -> tuple[T, int]:
     match position:
-        case [one, int() as other] if isinstance(one, first):
+        case [one, int() as other] if isinstance(one, first) and abs(other) < 1 << 62:
             return one, other
         case _:
             raise RequestInvalid("the cursor is none that this list gave out; begin with the first page")

@@ -12,7 +12,7 @@ from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
-from headwater.catalog import links, objects, tasks
+from headwater.catalog import crawlers, links, objects, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
 from headwater.domain.fid import new_fid
@@ -110,6 +110,7 @@ async def list_streams(
     backend: Backend,
     request: Request,
     response: Response,
+    crawler: Annotated[str | None, Query(description="Only the one that this crawler feeds.")] = None,
     name: Annotated[str | None, Query(description="Only those whose `meta.name` is this.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -119,7 +120,8 @@ async def list_streams(
     after = position_of(cursor, str)
 
     def read(tx: Transaction) -> list[StreamOut]:
-        return _out(tx, objects.page(tx, STREAMS, where=where, after=after, limit=limit))
+        among = None if crawler is None else crawlers.streams_of(crawler)
+        return _out(tx, objects.page(tx, STREAMS, where=where, after=after, limit=limit, among=among))
 
     page = await backend.db.read(read)
     return listing(request, response, page, limit=limit, last=page[-1].fid if page else None)

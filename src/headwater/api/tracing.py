@@ -1,4 +1,4 @@
-"""What surrounds each request: its id, its line in the log, a bound on its body, and the answer if all fails."""
+"""What surrounds each request: its id, its line in the log, and the answer if all fails."""
 
 import re
 import secrets
@@ -10,19 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headwater.domain.errors import RequestTooLarge
-
 log = structlog.get_logger("headwater.http")
 
 HEADER = "x-request-id"
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-_TOKEN = re.compile(r"(/actions/tasks/[^/.]*)\.[^/]*")
-_UPLOAD = re.compile(r"/actions/tasks/[^/]+/upload")
+_TOKEN = re.compile(r"(/actions/tasks/[^/.]*|\b[0-9a-f]{32})\.[\w-]{20,}")
 
 
-def safe_path(path: str) -> str:
-    """Return a path without the token that it may hold: tokens are in no log and no answer."""
-    return _TOKEN.sub(r"\1.…", path)
+def without_tokens(text: str) -> str:
+    """Return a path, or a text that quotes one, without task tokens: they are in no log and no answer."""
+    return _TOKEN.sub(r"\1.…", text)
 
 
 def request_id_of(scope: Scope) -> str:
@@ -31,13 +28,12 @@ def request_id_of(scope: Scope) -> str:
 
 
 class Tracing:
-    """Gives each request an id, logs it, bounds its body, and answers 500 to what nobody handled."""
+    """Gives each request an id, logs it, and answers 500 to what nobody handled."""
 
-    def __init__(self, app: ASGIApp, *, max_request: int, failed: Callable[[Request], Response]) -> None:
-        """Answer 500 by ``failed``; let in bodies of at most ``max_request`` bytes, uploads excepted."""
+    def __init__(self, app: ASGIApp, *, failed: Callable[[Request], Response]) -> None:
+        """Answer 500 by ``failed``."""
         self._app = app
         self._failed = failed
-        self._max_request = max_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -54,14 +50,17 @@ class Tracing:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).append((HEADER.encode(), request_id.encode()))
+            elif scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
-        bounded = receive if _UPLOAD.fullmatch(scope["path"]) else _bounded(receive, self._max_request)
+        # What can be read can be asked for without its body (RFC 9110, 9.3.2); the framework does not see to it.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
-                await self._app(scope, bounded, answer)
+                await self._app(inner, receive, answer)
             except Exception:
-                log.exception("http.failed", method=scope["method"], path=safe_path(scope["path"]))
+                log.exception("http.failed", method=scope["method"], path=without_tokens(scope["path"]))
                 if status:
                     raise  # too late to answer: the connection must break, so that nobody takes a half for a whole
                 await self._failed(Request(scope))(scope, receive, answer)
@@ -69,24 +68,10 @@ class Tracing:
                 log.info(
                     "http.answered",
                     method=scope["method"],
-                    path=safe_path(scope["path"]),
+                    path=without_tokens(scope["path"]),
                     status=status,
                     ms=round((time.perf_counter() - began) * 1000, 1),
                 )
-
-
-def _bounded(receive: Receive, most: int) -> Receive:
-    taken = 0
-
-    async def bounded() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
-            raise RequestTooLarge(f"the body is over the limit of {most} bytes (setting max_request)")
-        return message
-
-    return bounded
 
 
 def _request_id(scope: Scope) -> str:

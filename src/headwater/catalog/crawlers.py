@@ -1,5 +1,8 @@
 """Questions and changes that only crawlers know."""
 
+from typing import Any
+
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, tables
@@ -12,6 +15,11 @@ from headwater.domain.errors import NotFound, StreamTaken
 def of_stream(tx: Transaction, stream: str) -> Crawler | None:
     """Return the crawler that feeds a stream, or None."""
     return tx.value(CRAWLERS.rows.where(tables.crawlers.c.stream == stream), Crawler)
+
+
+def streams_of(crawler: str) -> Select[Any]:
+    """Select the stream that a crawler feeds."""
+    return select(tables.crawlers.c.stream).where(tables.crawlers.c.fid == crawler)
 
 
 def add(tx: Transaction, crawler: Crawler) -> Crawler:

@@ -8,23 +8,26 @@ transaction, commits once, and only then answers them.
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, CursorResult, DateTime, Engine, Executable, create_engine, event, make_url
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
-from headwater.domain.errors import HeadwaterError
+from headwater.domain.errors import HeadwaterError, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 #: At most so many actions share one commit.
 MOST_IN_GROUP = 64
@@ -112,8 +115,12 @@ class Database:
         """Return the answer to a question, asked of one consistent state of the catalog."""
 
         def ask() -> T:
-            with self._reading.begin() as connection:
-                return question(Transaction(connection), *args, **kwargs)
+            try:
+                with self._reading.begin() as connection:
+                    return question(Transaction(connection), *args, **kwargs)
+            except OperationalError as error:
+                log.exception("catalog.silent")
+                raise Unavailable("the database does not answer") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
 
@@ -160,56 +167,73 @@ class Database:
         return taken
 
     def _commit(self, group: list[_Action]) -> None:
+        alone: list[_Action] = []
+        done: list[tuple[_Action, Any]] = []
+        refused: list[tuple[_Action, HeadwaterError]] = []
         if len(group) == 1:
             self._commit_alone(group[0])
             return
-        done: list[tuple[_Action, Any]] = []
-        refused: list[tuple[_Action, HeadwaterError]] = []
-        again: list[_Action] = []
-        try:
-            with self._writing.begin() as connection:
-                tx = Transaction(connection)
-                for action in group:
-                    try:
-                        with tx.savepoint():
-                            done.append((action, action.run(tx)))
-                    except HeadwaterError as error:
-                        refused.append((action, error))
-                    except Exception:  # noqa: BLE001 - run once more alone, where its error is its own
-                        again.append(action)
-        except DBAPIError:
-            again = group
-        else:
+        with self._unless_lost(group), self._writing.connect() as connection:
+            connection.begin()
+            tx = Transaction(connection)
+            for action in group:
+                try:
+                    with tx.savepoint():
+                        done.append((action, action.run(tx)))
+                except HeadwaterError as error:
+                    refused.append((action, error))
+                except Exception:  # noqa: BLE001 - run once more alone, where its error is its own
+                    alone.append(action)
+            connection.commit()
             self._tell(tx)
             for action, result in done:
                 action.answer.set_result(result)
             for action, error in refused:
                 action.answer.set_exception(error)
-        for action in again:
-            self._commit_alone(action)
+        for action in alone:
+            if not action.answer.done():
+                self._commit_alone(action)
 
     def _commit_alone(self, action: _Action) -> None:
         for attempt in range(1, TRIES + 1):
-            try:
-                with self._writing.begin() as connection:
-                    tx = Transaction(connection)
+            with self._unless_lost([action]), self._writing.connect() as connection:
+                connection.begin()
+                tx = Transaction(connection)
+                try:
                     result = action.run(tx)
-            except OperationalError as error:
-                if attempt == TRIES:
-                    action.answer.set_exception(error)
-                    return
-            except BaseException as error:  # noqa: BLE001 - it is the caller's
-                action.answer.set_exception(error)
-                return
-            else:
+                except OperationalError:
+                    # Turned down for others' sake: nothing was committed, so that it may be tried again.
+                    if attempt < TRIES:
+                        continue
+                    raise
+                connection.commit()
                 self._tell(tx)
                 action.answer.set_result(result)
-                return
+            return
+
+    @contextmanager
+    def _unless_lost(self, group: list[_Action]) -> Generator[None]:
+        """Let those who wait know when the block fails. It is not tried again: it may have been committed."""
+        try:
+            yield
+        except OperationalError as error:
+            log.exception("catalog.silent")
+            fault: BaseException = Unavailable("the database does not answer; nothing is known to have changed")
+            fault.__cause__ = error
+            _fail(group, fault)
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            _fail(group, error)
 
     def _tell(self, tx: Transaction) -> None:
         for topic in tx.topics:
             for listener in self._listeners.get(topic, ()):
                 listener()
+
+
+def _fail(group: list[_Action], error: BaseException) -> None:
+    for action in group:
+        if not action.answer.done():
+            action.answer.set_exception(error)
 
 
 def is_sqlite(url: URL) -> bool:
@@ -223,7 +247,10 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: it is neither SQLite nor PostgreSQL through psycopg.
     """
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError("it is no database URL; use sqlite:///… or postgresql+psycopg://…") from error
     if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
         raise ValueError(
             f"{parsed.drivername!r} is no database that Headwater knows: use sqlite:///… or postgresql+psycopg://…"

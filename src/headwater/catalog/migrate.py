@@ -3,10 +3,15 @@
 from pathlib import Path
 
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
 
 from headwater.catalog.database import migration_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class DatabaseAway(Exception):
+    """The database cannot be reached."""
 
 
 def newest() -> str:
@@ -15,13 +20,19 @@ def newest() -> str:
 
 
 def present(url: str) -> str | None:
-    """Return the version of a database's schema; None if it has none yet."""
+    """Return the version of a database's schema; None if it has none yet.
+
+    Raises:
+        DatabaseAway: it cannot be reached.
+    """
     engine = migration_engine(url)
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    except OperationalError as error:
+        raise DatabaseAway(f"the database does not answer: {str(error.orig).strip()}") from error
     finally:
         engine.dispose()
 

@@ -14,6 +14,7 @@ from headwater.catalog.database import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, VersionMismatch
 from headwater.domain.external import Definition, External
+from headwater.domain.fid import is_fid
 from headwater.domain.stream import Stream
 from headwater.domain.task import Task
 
@@ -91,15 +92,30 @@ def get(tx: Transaction, kind: Kind[T], fid: str, *, lock: bool = False) -> T:
 
 def find(tx: Transaction, kind: Kind[T], fid: str, *, lock: bool = False) -> T | None:
     """Return an object, or None."""
+    if not is_fid(fid):
+        return None
     wanted = kind.rows.where(kind.table.c.fid == fid)
     return tx.value(wanted.with_for_update(of=kind.table) if lock else wanted, kind.value)
 
 
-def page(tx: Transaction, kind: Kind[T], *, where: Mapping[str, Any], after: str | None, limit: int) -> list[T]:
-    """Return objects, newest first, that come after ``after``; ``where`` compares columns, or ``name`` in meta."""
+def page(
+    tx: Transaction,
+    kind: Kind[T],
+    *,
+    where: Mapping[str, Any],
+    after: str | None,
+    limit: int,
+    among: Select[Any] | None = None,
+) -> list[T]:
+    """Return objects, newest first, that come after ``after``.
+
+    ``where`` compares columns, or ``name`` in meta; ``among`` selects the fids that come into question.
+    """
     wanted = kind.rows.order_by(kind.table.c.fid.desc()).limit(limit)
     for field, value in where.items():
         wanted = wanted.where(_field(kind.table, field) == value)
+    if among is not None:
+        wanted = wanted.where(kind.table.c.fid.in_(among))
     if after is not None:
         wanted = wanted.where(kind.table.c.fid < after)
     return tx.values(wanted, kind.value)

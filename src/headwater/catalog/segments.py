@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import tables
@@ -72,28 +72,30 @@ def by_key(tx: Transaction, task: str, attempt: int, key: str) -> Segment | None
     )
 
 
-def shown(tx: Transaction, task: str, *, but_attempt: int | None = None) -> list[Segment]:
-    """Return the segments of a task that its stream shows now; without those of one attempt if it is named."""
-    wanted = _ALL.where(_segments.task == task, _segments.added_version.is_not(None), _is_null("removed_version"))
-    if but_attempt is not None:
-        wanted = wanted.where(_segments.attempt != but_attempt)
-    return tx.values(wanted, Segment)
+def shown(task: str, *, but_attempt: int | None = None) -> ColumnElement[bool]:
+    """Name the segments of a task that its stream shows now; without those of one attempt if it is given."""
+    showing = (_segments.task == task) & _segments.added_version.is_not(None) & _segments.removed_version.is_(None)
+    return showing if but_attempt is None else showing & (_segments.attempt != but_attempt)
 
 
-def waiting(tx: Transaction, task: Task) -> list[Segment]:
-    """Return the segments of a task's present attempt that were never published."""
-    wanted = _ALL.where(_segments.task == task.fid, _segments.attempt == task.attempt, _is_null("added_version"))
-    return tx.values(wanted, Segment)
+def waiting(task: Task) -> ColumnElement[bool]:
+    """Name the segments of a task's present attempt that were never published."""
+    return (_segments.task == task.fid) & (_segments.attempt == task.attempt) & _segments.added_version.is_(None)
 
 
-def publish(tx: Transaction, found: Sequence[Segment], *, version: int) -> None:
+def docs_in(tx: Transaction, named: ColumnElement[bool]) -> int | None:
+    """Return the number of document versions in the segments that are named; None if there are no such segments."""
+    return tx.execute(select(func.sum(_segments.docs)).where(named)).scalar_one()
+
+
+def publish(tx: Transaction, named: ColumnElement[bool], *, version: int) -> None:
     """Make segments visible from a stream version on."""
-    tx.execute(update(tables.segments).where(_in(found)).values(added_version=version))
+    tx.execute(update(tables.segments).where(named).values(added_version=version))
 
 
-def take_out(tx: Transaction, found: Sequence[Segment], *, version: int) -> None:
+def take_out(tx: Transaction, named: ColumnElement[bool], *, version: int) -> None:
     """Make segments invisible from a stream version on."""
-    tx.execute(update(tables.segments).where(_in(found)).values(removed_version=version))
+    tx.execute(update(tables.segments).where(named).values(removed_version=version))
 
 
 def removed_at(tx: Transaction, task: str, version: int) -> list[Segment]:
@@ -106,8 +108,8 @@ def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: dat
 
     They get new rows for the same files, so that what readers of former versions see stays true.
     """
-    for segment in found:
-        again = replace(
+    again = [
+        replace(
             segment,
             fid=new_fid(at),
             added_version=version,
@@ -115,7 +117,9 @@ def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: dat
             idempotency_key=None,  # stays with the row that the upload made
             created_at=at,
         )
-        add(tx, again)
+        for segment in found
+    ]
+    tx.execute(insert(tables.segments), [asdict(segment) for segment in again])
 
 
 def forget(tx: Transaction, task: str) -> None:
@@ -132,11 +136,3 @@ def _visible_at(version: int) -> ColumnElement[bool]:
     return (_segments.added_version <= version) & or_(
         _segments.removed_version > version, _segments.removed_version == null()
     )
-
-
-def _is_null(column: str) -> ColumnElement[bool]:
-    return _segments[column].is_(None)
-
-
-def _in(found: Sequence[Segment]) -> ColumnElement[bool]:
-    return _segments.fid.in_([segment.fid for segment in found])

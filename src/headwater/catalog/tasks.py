@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Update, select, update
+from sqlalchemy import Select, Update, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, tables
@@ -130,6 +131,11 @@ def open_states(tx: Transaction, crawlers: list[str]) -> dict[str, TaskState]:
     """Return the state of each crawler's open task, by crawler."""
     rows = tx.execute(select(_tasks.crawler, _tasks.state).where(_tasks.crawler.in_(crawlers), _IS_OPEN))
     return {row.crawler: TaskState(row.state) for row in rows}
+
+
+def crawlers_with(state: TaskState) -> Select[Any]:
+    """Select the crawlers whose open task is in a state."""
+    return select(_tasks.crawler).where(_tasks.state == state, _IS_OPEN)
 
 
 def of_crawler(tx: Transaction, crawler: str) -> list[Task]:

@@ -71,6 +71,9 @@ class Flaw:
 class HeadwaterError(Exception):
     """Headwater cannot do what it was asked."""
 
+    #: Seconds after which another try makes sense; None where nothing but a change of what is sent does.
+    retry_after: int | None = None
+
     def __init__(self, detail: str, *, flaws: Sequence[Flaw] = (), truncated: bool = False) -> None:
         super().__init__(detail)
         #: What happened, to what, and how to mend it.
@@ -141,6 +144,8 @@ class MovedMeanwhile(Conflict):
 class UploadInFlight(Conflict):
     """An upload with this Idempotency-Key is still under way."""
 
+    retry_after = 1
+
 
 class VersionMismatch(HeadwaterError):
     """If-Match does not hold."""
@@ -195,5 +200,4 @@ class Unavailable(HeadwaterError):
 
     def __init__(self, detail: str, *, retry_after: int = 5) -> None:
         super().__init__(detail)
-        #: Seconds after which another try makes sense.
         self.retry_after = retry_after

@@ -1,7 +1,8 @@
 """The parameters that an External takes: their definition, and the check of values against it."""
 
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -128,11 +129,11 @@ class Parameter:
 
     def _value_faults(self, value: Any) -> Iterator[str]:
         if self.type is ParameterType.LIST and value not in self.choices:
-            yield f"{self._quote(value)} is not one of {self.choices}"
+            yield f"{self._quote(value)} is not one of {_words(self.choices)}"
         if self.type in _CHOICES and self.options is not None:
             strangers = [choice for choice in value if choice not in self.choices]
             if strangers:
-                yield f"{strangers} are not among {self.choices}"
+                yield f"{_words(strangers)} not among {_words(self.choices)}"
         if self.type is ParameterType.INTEGER:
             yield from self._bound_faults(value, self._quote(value))
         elif self.type in _TEXTS:
@@ -150,7 +151,11 @@ class Parameter:
             yield f"{what} is more than {self.max}"
 
     def _quote(self, value: Any) -> str:
-        return "the value" if self.type is ParameterType.PASSWORD else cut(repr(value))
+        return "the value" if self.type is ParameterType.PASSWORD else cut(json.dumps(value, ensure_ascii=False))
+
+
+def _words(texts: Iterable[str]) -> str:
+    return ", ".join(json.dumps(text, ensure_ascii=False) for text in texts)
 
 
 def _is_strings(value: Any) -> bool:
@@ -238,7 +243,7 @@ def _value_flaws(parameters: Sequence[Parameter], values: Mapping[str, Any]) -> 
     by_name = {parameter.name: parameter for parameter in parameters}
     for name in values:
         if name not in by_name:
-            yield name, "unknown", f"the External has no such parameter; it has {sorted(by_name)}"
+            yield name, "unknown", f"the External has no such parameter; it has {_words(sorted(by_name)) or 'none'}"
     sound: set[str] = set()
     for name, parameter in by_name.items():
         if name not in values:

@@ -36,6 +36,8 @@ def compile_schema(schema: dict[str, Any] | bool, *, at: str = "/schema") -> Val
 
 
 def _schema_fault(message: str) -> str:
+    if "meta-schema" in message:
+        return cut(f"{message.partition('. Custom')[0]}; drafts 4, 6, 7, 2019-09 and 2020-12 are known")
     if "retriev" in message or "registry" in message:
         return cut(f"{message} (references must stay inside the schema: nothing is fetched from anywhere)")
     return cut(message)

@@ -21,6 +21,10 @@ ENCODINGS = ("gzip", "deflate", "zstd")
 _inflate = cast("Any", isal_zlib).decompressobj
 _INFLATE_ERRORS = (cast("Any", igzip_lib).IsalError, zlib.error)
 
+# Flags of a gzip header (RFC 1952, 2.3.1).
+_IS_TEXT = 1
+_ONE_FIELD_OR_NONE = (0, 4, 8, 16)
+
 #: Decoded bytes that are handed on at a time.
 PIECE = 1 << 20
 
@@ -55,9 +59,9 @@ def decompressor(encoding: str | None) -> Decompressor:
         case "identity":
             return _Identity()
         case "gzip" | "x-gzip":
-            return _Zlib("gzip", wbits=zlib.MAX_WBITS | 16)
+            return _Zlib("gzip")
         case "deflate":
-            return _Zlib("deflate", wbits=zlib.MAX_WBITS)
+            return _Zlib("deflate")
         case "zstd":
             return _Zstd()
         case other:
@@ -77,9 +81,10 @@ class _Identity:
 class _Zlib:
     """gzip, any number of members; and deflate, one, with its zlib frame or, as some clients send it, without."""
 
-    def __init__(self, name: str, *, wbits: int) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._wbits = wbits
+        #: So many bytes tell how it is framed.
+        self._telling = 4 if name == "gzip" else 2
         self._stream: Any = None
         self._begin = b""
         self._taken = 0
@@ -90,11 +95,11 @@ class _Zlib:
                 if self._taken and self._name == "deflate":
                     raise _broken(self._name, self._taken, "there is more behind its end")
                 data = self._begin + data
-                if len(data) < 2:  # noqa: PLR2004 - too short to tell how it is framed
+                if len(data) < self._telling:
                     self._begin = data
                     return
                 self._begin = b""
-                self._stream = _inflate(wbits=self._framing(data))
+                self._stream = self._gunzip(data) if self._name == "gzip" else self._deframe(data)
             stream = self._stream
             try:
                 piece = stream.decompress(data, PIECE)
@@ -114,13 +119,16 @@ class _Zlib:
         if self._stream is not None or self._begin or not self._taken:
             raise _cut_short(self._name, self._taken + len(self._begin))
 
-    def _framing(self, data: bytes) -> int:
-        if self._name == "gzip":
-            if data[:2] != b"\x1f\x8b":
-                raise _broken("gzip", self._taken, "it does not begin with the gzip signature 1f 8b")
-            return self._wbits
+    def _gunzip(self, data: bytes) -> Any:
+        if data[:2] != b"\x1f\x8b":
+            raise _broken("gzip", self._taken, "it does not begin with the gzip signature 1f 8b")
+        # isal 1.9 loses its way in a header with a checksum or several fields that comes in several pieces.
+        is_simple = data[3] & ~_IS_TEXT in _ONE_FIELD_OR_NONE
+        return (_inflate if is_simple else zlib.decompressobj)(wbits=zlib.MAX_WBITS | 16)
+
+    def _deframe(self, data: bytes) -> Any:
         framed = data[0] & 0x0F == 8 and int.from_bytes(data[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950, 2.2
-        return self._wbits if framed else -zlib.MAX_WBITS
+        return _inflate(wbits=zlib.MAX_WBITS if framed else -zlib.MAX_WBITS)
 
 
 class _Zstd:

@@ -1,18 +1,22 @@
 """The way of one upload from received bytes to a written segment; memory is one block and one row group."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import structlog
 
-from headwater.domain.errors import UploadTooLarge
+from headwater.domain.errors import Unavailable, UploadTooLarge
 from headwater.ingest.decompression import Decompressor
 from headwater.ingest.lines import Block, LineCutter
 from headwater.ingest.validation import Checker, Faults
 from headwater.lake.segment import SCHEMA, SegmentWriter, Written
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +104,8 @@ class Intake:
             self._take(block)
         if self._faults:
             raise self._faults.error(lines=self._lines, external=self._checker.external)
-        return self._writer.finish()
+        with _kept():
+            return self._writer.finish()
 
     def discard(self) -> None:
         """Leave nothing behind."""
@@ -119,4 +124,17 @@ class Intake:
         places = pa.array(np.arange(first, first + len(block)))
         columns = [pa.array(ids, pa.string()), places, documents]
         batch = cast("Any", pa).record_batch(columns, schema=SCHEMA)
-        self._writer.add(batch, size=len(block.data))
+        with _kept():
+            self._writer.add(batch, size=len(block.data))
+
+
+@contextmanager
+def _kept() -> Generator[None]:
+    """Say that the store does not take what is written, a full disk say, and is not the sender's fault."""
+    try:
+        yield
+    except OSError as error:
+        log.exception("store.failed")
+        raise Unavailable(
+            "the store cannot take documents now; nothing of the upload was kept", retry_after=30
+        ) from error

@@ -13,7 +13,7 @@ import structlog
 from headwater.catalog import objects, segments, streams, tasks
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.objects import EXTERNALS
-from headwater.domain.errors import HeadwaterError, KeyReused, UploadInFlight
+from headwater.domain.errors import HeadwaterError, KeyReused, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Change, Segment, segment_path
@@ -105,8 +105,10 @@ class Uploads:
         digest = inflow.digest
         try:
             receipt = await self._db.write(record, task, written, fid=fid, key=key, digest=digest, at=self._clock())
+        except Unavailable:
+            raise  # it may have been committed: the sweep knows whether the file is garbage
         except HeadwaterError as error:
-            # Refused for certain, so the file is garbage. After any other error it may count: the sweep knows.
+            # Refused for certain, so the file is garbage.
             if written is not None:
                 self._store.delete(written.path)
             first = await self._first(task, key) if isinstance(error, segments.KeyTaken) else None

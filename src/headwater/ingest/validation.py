@@ -61,7 +61,8 @@ class Faults:
         truncated = self._truncated or self.broken + self.invalid > len(self.flaws)
         if self.broken:
             return UploadBroken(
-                f"{self.broken} of {lines} lines {_is_are(self.broken)} not JSON; nothing of the upload was kept",
+                f"{self.broken} of {lines} lines {_is_are(self.broken)} not JSON (each line must be one whole object); "
+                "nothing of the upload was kept",
                 flaws=self.flaws,
                 truncated=truncated,
             )
@@ -156,7 +157,8 @@ def _explain(line: bytes, error: Exception) -> tuple[str, int]:
         text = line.decode()
         json.loads(text, parse_constant=_no_constant, parse_int=_no_giant)
     except UnicodeDecodeError as fault:
-        return f"byte 0x{line[fault.start]:02x} is not UTF-8: {fault.reason}", fault.start
+        hint = " (this is gzip: send it with Content-Encoding: gzip)" if line.startswith(b"\x1f\x8b") else ""
+        return f"byte 0x{line[fault.start]:02x} is not UTF-8: {fault.reason}{hint}", fault.start
     except json.JSONDecodeError as fault:
         # Its offsets count characters.
         return f"{fault.msg.removesuffix(' at')} at column {fault.pos + 1}", len(line.decode()[: fault.pos].encode())

@@ -23,6 +23,7 @@ from headwater.domain.parameter import check_parameters
 from headwater.domain.stream import Change
 from headwater.domain.task import (
     CODE_NEW,
+    CODE_RUNNING,
     CODE_STOPPED,
     CODE_TIMED_OUT,
     OPEN,
@@ -180,7 +181,8 @@ def restore(tx: Transaction, fid: str, *, at: datetime) -> Task:
         return task
     if task.removed_version is not None:
         gone = segments.removed_at(tx, fid, task.removed_version)
-        version = streams.advance(tx, task, Change.RESTORE, docs=_docs(gone), at=at)
+        docs = sum(segment.docs for segment in gone)
+        version = streams.advance(tx, task, Change.RESTORE, docs=docs, at=at)
         segments.put_back(tx, gone, version=version, at=at)
     return tasks.change(tx, task, replace(task, removed_at=None, removed_version=None), at=at)
 
@@ -211,7 +213,9 @@ def started(
         return
     # Kept even when the task has ended meanwhile: the EC has yet to be told so, there.
     task = tasks.change(tx, task, replace(task, callback=callback), at=at)
-    if task.is_open:
+    if task.state is TaskState.RUNNING and code == CODE_RUNNING:
+        tasks.heard(tx, task, at=at)  # what it has reported meanwhile says more than that it took the task
+    elif task.is_open:
         _report(tx, task, state_of(code), code=code, message=message, detail=detail, at=at)
 
 
@@ -227,10 +231,11 @@ def not_started(tx: Transaction, notice: Notice, *, code: int, message: str, det
 
 def take_out(tx: Transaction, task: Task, *, at: datetime) -> int | None:
     """Make what a task put into its stream invisible; return the stream version that did, None if nothing showed."""
-    shown = segments.shown(tx, task.fid)
-    if not shown:
+    shown = segments.shown(task.fid)
+    docs = segments.docs_in(tx, shown)
+    if docs is None:
         return None
-    version = streams.advance(tx, task, Change.REMOVE, docs=_docs(shown), at=at)
+    version = streams.advance(tx, task, Change.REMOVE, docs=docs, at=at)
     segments.take_out(tx, shown, version=version)
     return version
 
@@ -253,14 +258,14 @@ def _report(
 
 def _publish(tx: Transaction, task: Task, *, at: datetime) -> None:
     """Let a successful attempt take its place: what waited shows, and former attempts' documents go."""
-    waiting = segments.waiting(tx, task)
-    former = segments.shown(tx, task.fid, but_attempt=task.attempt)
-    if not waiting and not former:
+    waiting, former = segments.waiting(task), segments.shown(task.fid, but_attempt=task.attempt)
+    coming, going = segments.docs_in(tx, waiting), segments.docs_in(tx, former)
+    if coming is None and going is None:
         return
-    change = Change.REPLACE if former else Change.PUBLISH
-    version = streams.advance(tx, task, change, docs=_docs(waiting) or _docs(former), at=at)
-    segments.publish(tx, waiting, version=version)
+    change = Change.PUBLISH if going is None else Change.REPLACE
+    version = streams.advance(tx, task, change, docs=coming or going or 0, at=at)
     segments.take_out(tx, former, version=version)
+    segments.publish(tx, waiting, version=version)
 
 
 _ENDS = {
@@ -321,7 +326,3 @@ def _first_deadline(external: External, crawler: Crawler, at: datetime) -> datet
 
 def _is_push(external: External) -> bool:
     return external.definition.endpoint is None
-
-
-def _docs(found: list[segments.Segment]) -> int:
-    return sum(segment.docs for segment in found)

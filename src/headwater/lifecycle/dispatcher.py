@@ -13,6 +13,7 @@ from headwater.catalog.database import Database, Transaction
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import CRAWLERS, TASKS
 from headwater.catalog.vault import Vault
+from headwater.domain.errors import HeadwaterError
 from headwater.domain.task import CODE_FAILED, TaskState
 from headwater.lifecycle import actions
 from headwater.lifecycle.outbound import ANSWER_WITHIN, Accepted, Again, Outbound, Refused, Target
@@ -98,15 +99,25 @@ class Dispatcher:
         self._under_way.discard(delivery)
         self._woken.set()
         if not delivery.cancelled() and (fault := delivery.exception()) is not None:
-            # The lease runs out and the notice comes back.
-            log.error("notice.failed", exc_info=fault)
+            log.error("notice.not_settled", exc_info=fault)
 
     async def _deliver(self, notice: Notice) -> None:
-        target = Target(**self._vault.unseal(notice.sealed_target))
-        if notice.kind is NoticeKind.START:
-            await self._start(notice, target)
-        else:
-            await self._end(notice, target)
+        try:
+            target = Target(**self._vault.unseal(notice.sealed_target))
+            if notice.kind is NoticeKind.START:
+                await self._start(notice, target)
+            else:
+                await self._end(notice, target)
+        except HeadwaterError:
+            raise  # the catalog is away: the lease runs out, and the notice comes back
+        except Exception:
+            # Our own fault, and it may come again at each try: it has its tries like any other.
+            log.exception("notice.failed", task=notice.task, attempt=notice.attempt, kind=notice.kind)
+            fault = Again(why="Headwater failed to start the crawler; its log says why")
+            if notice.tries + 1 <= len(self._pauses):
+                await self._db.write(notices.put_off, notice, until=self._clock() + self._pause(notice, fault))
+            else:
+                await self._db.write(_give_up_start, notice, fault, at=self._clock())
 
     async def _start(self, notice: Notice, target: Target) -> None:
         body = await self._db.read(self._start_body, notice)

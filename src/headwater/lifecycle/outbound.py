@@ -14,6 +14,7 @@ import msgspec
 
 from headwater.domain.errors import RequestInvalid
 from headwater.domain.schema import cut
+from headwater.domain.storable import unstorable
 from headwater.domain.task import CODE_RUNNING, state_of
 
 #: Seconds within which an EC has to answer.
@@ -204,9 +205,11 @@ def _meaning(response: httpx.Response, content: bytes) -> bytes | Refused | Agai
 def _said(status: int, content: bytes) -> dict[str, Any]:
     text = content.decode(errors="replace").replace("\0", "�")
     try:
-        return {"status": status, "answer": json.loads(text)}
+        answer = json.loads(text)
     except (ValueError, RecursionError):
         return {"status": status, "answer": cut(text)}
+    # What cannot be kept as JSON is kept as the text that it came as.
+    return {"status": status, "answer": cut(text) if unstorable(answer) else answer}
 
 
 class _Status(msgspec.Struct):
@@ -231,11 +234,14 @@ def _accepted(content: bytes) -> Accepted | Refused:
     said = _said(HTTPStatus.OK, content)
     try:
         answer = msgspec.json.decode(content if content.strip() else b"{}", type=_Answer)
+        fault = unstorable(msgspec.to_builtins(answer))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return Refused(
             why=f"the crawler's answer is not {{'success': true, 'payload': {{'callback', 'status'}}}}: {error}",
             detail=said,
         )
+    if fault is not None:
+        return Refused(why=f"the crawler's answer cannot be kept: {fault}", detail=said)
     if not answer.success:
         return Refused(why="the crawler answered that it did not succeed", detail=said)
     payload = answer.payload or _Payload()

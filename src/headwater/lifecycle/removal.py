@@ -24,7 +24,7 @@ def remove_crawler(
     if runs and not cascade:
         raise InUse(
             f"crawler {fid} has {len(runs)} {'task' if len(runs) == 1 else 'tasks'}, the latest {runs[-1].fid}; "
-            "with ?cascade=true they go too, and their documents leave the stream"
+            "?cascade=true deletes it with all of its tasks, and their documents leave the stream"
         )
     for run in runs:
         deleted = actions.delete(tx, run.fid, vault=vault, at=at)
@@ -68,7 +68,7 @@ def _remove_crawlers(tx: Transaction, use: str, fid: str, *, cascade: bool, vaul
         raise InUse(
             f"{use} {fid} is used by crawler {users[0].fid}"
             + (f" and {len(users) - 1} more" if len(users) > 1 else "")
-            + "; with ?cascade=true they go too, with their tasks and documents"
+            + f"; ?cascade=true deletes the {use} with its crawlers, tasks and documents"
         )
     for crawler in users:
         remove_crawler(tx, crawler.fid, cascade=True, expected=None, vault=vault, at=at)
