@@ -2,16 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pytest
 
 from headwater.domain.stream import Segment, segment_path
 from headwater.lake.segment import SCHEMA, SegmentWriter
 from headwater.lake.store import LocalStore
 
 STREAM = "5" * 32
+
+#: A file that takes nothing, as on a disk without room; Linux has one.
+FULL = Path("/dev/full")
+needs_a_full_disk = pytest.mark.skipif(not FULL.exists(), reason=f"there is no {FULL} here")
 
 #: A document's id and its text.
 Row = tuple[str, str]

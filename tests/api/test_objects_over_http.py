@@ -211,9 +211,7 @@ async def test_lists_are_paged_newest_first_with_a_link_to_the_next(api, made):
     assert seen == [stream["fid"] for stream in reversed(created)]
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=1001", "limit=x", "cursor=%00", "cursor=bm8", "bogus=1", "state=x"]
-)
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=bm8", "bogus=1", "state=x"])
 async def test_a_wrong_query_parameter_is_refused(api, query, assert_problem):
     problem = assert_problem(await api.get(f"/tasks?{query}"), 400, "request-invalid")
     assert problem["errors"][0]["pointer"] == "?" + query.partition("=")[0]

@@ -1,5 +1,7 @@
 import pytest
 
+from headwater.api.errors import Problem
+
 
 @pytest.fixture
 async def document(api):
@@ -14,6 +16,8 @@ async def test_every_operation_says_what_it_does_and_how_it_fails(document):
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     assert set(response["content"]) == {"application/problem+json"}, (method, path, status)
+                    example = response["content"]["application/problem+json"]["example"]
+                    assert Problem.model_validate(example).status == int(status)
 
 
 async def test_the_framework_has_left_no_shape_of_its_own(document):

@@ -37,9 +37,9 @@ _LINES = '{"sku": "sku-1", "price": 12.5}\n{"sku": "sku-2", "price": 9}\n'
 class ReceiptOut(BaseModel):
     """What was accepted; it is on disk."""
 
-    count: int = Field(description="Documents of this upload.")
-    total: int = Field(description="Documents of the attempt so far.")
-    bytes: int = Field(description="Bytes of this upload's documents, decompressed.")
+    count: int = Field(description="Documents of this upload.", examples=[50])
+    total: int = Field(description="Documents of the attempt so far.", examples=[250])
+    bytes: int = Field(description="Bytes of this upload's documents, decompressed.", examples=[28650])
 
 
 class StatusBody(RequestBody):

@@ -15,6 +15,9 @@ from headwater.domain.fid import is_fid
 
 T = TypeVar("T")
 
+#: An id in examples.
+EXAMPLE_FID = "0197f3a0c1d27000a1b2c3d4e5f60718"
+
 
 class Envelope(BaseModel, Generic[T]):
     """A success."""
@@ -38,12 +41,15 @@ class ObjectOut(BaseModel):
 
     model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
 
-    fid: str = Field(description="UUIDv7, 32 hex digits.", examples=["0197f3a0c1d27000a1b2c3d4e5f60718"])
-    type: str = Field(description="The plural path name.")
-    version: int = Field(description="Grows with each edit; also the strong `ETag`.")
-    created_at: datetime
-    updated_at: datetime
-    meta: dict[str, Any] = Field(description="`name`, `description`, `image`, and whatever else the caller keeps here.")
+    fid: str = Field(description="UUIDv7, 32 hex digits.", examples=[EXAMPLE_FID])
+    type: str = Field(description="The plural path name.", examples=["tasks"])
+    version: int = Field(description="Grows with each edit; also the strong `ETag`.", examples=[7])
+    created_at: datetime = Field(examples=["2026-03-01T12:00:00.000000Z"])
+    updated_at: datetime = Field(examples=["2026-03-01T12:30:00.000000Z"])
+    meta: dict[str, Any] = Field(
+        description="`name`, `description`, `image`, and whatever else the caller keeps here.",
+        examples=[{"name": "Product reviews"}],
+    )
 
 
 def common(value: RelationalObject, kind: str) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def position_of(cursor: str | None, kind: type[T]) -> T | None:
     Raises:
         RequestInvalid: it is none that we gave out.
     """
-    if cursor is None:
+    if not cursor:
         return None
     try:
         position: object = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=="))

@@ -8,7 +8,7 @@ from typing import Any, cast
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
@@ -36,6 +36,9 @@ STATUS: Mapping[type[HeadwaterError], HTTPStatus] = {
 }
 
 MEDIA_TYPE = "application/problem+json"
+
+INTERNAL_TITLE = "Headwater failed"
+INTERNAL_DETAIL = "something went wrong inside; the server's log has the reason beside this request's id"
 _TYPES = "https://headwater.dev/problems/"
 
 
@@ -54,33 +57,6 @@ class Fault(BaseModel):
 class Problem(BaseModel):
     """Why a call failed (RFC 9457)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": f"{_TYPES}document-invalid",
-                "title": "Document is invalid",
-                "status": 406,
-                "detail": "1 of 250 documents does not match the schema of External 'Reviews'; nothing was kept",
-                "instance": "/actions/tasks/0197f3a0c1d27000a1b2c3d4e5f60718/upload",
-                "success": False,
-                "messages": ['line 17: /price: "abc" is not of type "number"'],
-                "errors": [
-                    {
-                        "line": 17,
-                        "offset": 40213,
-                        "doc_id": "sku-9",
-                        "pointer": "/price",
-                        "keyword": "type",
-                        "schema_pointer": "/properties/price/type",
-                        "detail": '"abc" is not of type "number"',
-                    }
-                ],
-                "truncated": False,
-                "request_id": "5f2c9a1b7e3d4c60",
-            }
-        }
-    )
-
     type: str = Field(description="Stable; a section of the documentation says what it means and how to mend it.")
     title: str
     status: int
@@ -91,6 +67,21 @@ class Problem(BaseModel):
     errors: list[Fault] = Field(description="At most 100.")
     truncated: bool = Field(description="Whether there were more errors than are listed.")
     request_id: str = Field(description="Stands in the server's log, too.")
+
+
+def example_of(kind: str, title: str, status: int, detail: str) -> dict[str, Any]:
+    """Return an error as the API's description shows it."""
+    return Problem(
+        type=_TYPES + kind,
+        title=title,
+        status=status,
+        detail=detail,
+        instance="/streams",
+        messages=[detail],
+        errors=[],
+        truncated=False,
+        request_id="5f2c9a1b7e3d4c60",
+    ).model_dump(mode="json")
 
 
 def slug(kind: type[HeadwaterError]) -> str:
@@ -230,8 +221,8 @@ def internal(request: Request) -> Response:
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         kind="internal",
-        title="Headwater failed",
-        detail="something went wrong inside; the server's log has the reason beside this request's id",
+        title=INTERNAL_TITLE,
+        detail=INTERNAL_DETAIL,
     )
 
 

@@ -7,27 +7,82 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
-from headwater.api.errors import MEDIA_TYPE, Problem
+from headwater.api.envelope import EXAMPLE_FID
+from headwater.api.errors import INTERNAL_DETAIL, INTERNAL_TITLE, MEDIA_TYPE, Problem, example_of, slug
+from headwater.domain import errors
+from headwater.domain.errors import HeadwaterError
 
-_WHEN = {
-    400: "The request is not what it should be.",
-    401: "No key or token, or a wrong one.",
-    403: "The key lacks the scope.",
-    404: "There is no such object.",
-    406: "A document is invalid; nothing was kept.",
-    409: "The object's state does not allow it.",
-    412: "`If-Match` does not hold.",
-    413: "The body, or a document in it, is over its limit.",
-    415: "Content type or encoding is not understood.",
-    422: "The `Idempotency-Key` was used with another body.",
-    500: "Something failed inside; the log has the reason beside the request's id.",
-    503: "Not now; `Retry-After` says when.",
+#: When a status is answered, with the error that tells of it most often, and how that one reads.
+_WHEN: dict[int, tuple[str, type[HeadwaterError], str]] = {
+    400: (
+        "The request is not what it should be.",
+        errors.RequestInvalid,
+        "the request is invalid: /meta/name: Input should be a valid string",
+    ),
+    401: (
+        "No key or token, or a wrong one.",
+        errors.NotAuthenticated,
+        "this needs an API key: send Authorization: Bearer <key>",
+    ),
+    403: ("The key lacks the scope.", errors.NotAllowed, "key 'nightly' has the scopes read; this needs write"),
+    404: ("There is no such object.", errors.NotFound, f"there is no stream '{EXAMPLE_FID}'"),
+    406: (
+        "A document is invalid; nothing was kept.",
+        errors.DocumentInvalid,
+        "3 of 250 documents do not match the schema of External 'Reviews'; nothing of the upload was kept",
+    ),
+    409: (
+        "The object's state does not allow it.",
+        errors.TaskClosed,
+        f"task {EXAMPLE_FID} ended with 200 (done) and takes nothing more; retry it to open it again",
+    ),
+    412: (
+        "`If-Match` does not hold.",
+        errors.VersionMismatch,
+        "the object is at version 8; read it again and repeat your change",
+    ),
+    413: (
+        "The body, or a document in it, is over its limit.",
+        errors.DocumentTooLarge,
+        "line 2 is over the limit of 16777216 bytes a document (setting max_document)",
+    ),
+    415: (
+        "Content type or encoding is not understood.",
+        errors.EncodingUnknown,
+        "Content-Encoding 'br' is not understood; send one of gzip, deflate, zstd, or the plain body",
+    ),
+    422: (
+        "The `Idempotency-Key` was used with another body.",
+        errors.KeyReused,
+        "Idempotency-Key 'batch-7' was used for another body; take a new key for new documents",
+    ),
+    503: ("Not now; `Retry-After` says when.", errors.Unavailable, "the database does not answer"),
 }
 
 
 def fails(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that can fail so, beside what any route can."""
-    return {status: {"model": Problem, "description": _WHEN[status]} for status in statuses}
+    return {status: _failure(status, *_WHEN[status]) for status in statuses}
+
+
+def _failure(status: int, when: str, kind: type[HeadwaterError], detail: str) -> dict[str, Any]:
+    example = example_of(slug(kind), kind.title(), status, detail)
+    return {"model": Problem, "description": when, "content": {"application/json": {"example": example}}}
+
+
+#: What any route can answer.
+ANYWHERE: dict[int | str, dict[str, Any]] = {
+    **fails(400, 401, 403, 503),
+    500: {
+        "model": Problem,
+        "description": "Something failed inside; the log has the reason beside the request's id.",
+        "content": {
+            "application/json": {
+                "example": example_of("internal", INTERNAL_TITLE, 500, INTERNAL_DETAIL),
+            }
+        },
+    },
+}
 
 
 class StartRequest(BaseModel):

@@ -16,7 +16,7 @@ def refuse_unknown(request: Request) -> None:
         RequestInvalid: there are some.
     """
     route = request.scope.get("route")
-    if not isinstance(route, APIRoute) or not request.query_params:
+    if not isinstance(route, APIRoute) or not route.include_in_schema or not request.query_params:
         return
     known = sorted(_known(route.dependant))
     flaws = [

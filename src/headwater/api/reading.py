@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from headwater.api.auth import READS
 from headwater.api.envelope import (
+    EXAMPLE_FID,
     Cursor,
     Envelope,
     Limit,
@@ -40,20 +41,20 @@ NDJSON = "application/x-ndjson"
 class DocumentOut(BaseModel):
     """A document of a stream or task."""
 
-    id: str
-    task: str = Field(description="The task that wrote this version of it.")
-    doc: dict[str, Any] = Field(description="As it was uploaded.")
+    id: str = Field(examples=["sku-1"])
+    task: str = Field(description="The task that wrote this version of it.", examples=[EXAMPLE_FID])
+    doc: dict[str, Any] = Field(description="As it was uploaded.", examples=[{"sku": "sku-1", "price": 12.5}])
 
 
 class LogOut(BaseModel):
     """What made a stream version."""
 
-    version: int = Field(description="The stream version.")
-    at: datetime
-    change: Change
-    task: str
-    attempt: int
-    docs: int = Field(description="Document versions that came in or went out.")
+    version: int = Field(description="The stream version.", examples=[12])
+    at: datetime = Field(examples=["2026-03-01T12:30:00.000000Z"])
+    change: Change = Field(examples=["upload"])
+    task: str = Field(examples=[EXAMPLE_FID])
+    attempt: int = Field(examples=[1])
+    docs: int = Field(description="Document versions that came in or went out.", examples=[50])
 
 
 @router.get("/streams/{fid}/docs", dependencies=[READS], responses=fails(404), response_model=Listing[DocumentOut])

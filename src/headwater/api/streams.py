@@ -61,9 +61,9 @@ class StreamStatus(BaseModel):
 class StreamOut(ObjectOut):
     """A named, versioned collection of documents, fed by one crawler."""
 
-    stream_version: int = Field(description="Grows by one with each change of what the stream shows.")
-    docs: int = Field(description="Number of current documents as of `docs_version`.")
-    docs_version: int = Field(description="The stream version at which `docs` was counted.")
+    stream_version: int = Field(description="Grows by one with each change of what the stream shows.", examples=[12])
+    docs: int = Field(description="Number of current documents as of `docs_version`.", examples=[2400])
+    docs_version: int = Field(description="The stream version at which `docs` was counted.", examples=[12])
     status: StreamStatus | None = Field(description="Of its crawler's latest task; null before the first.")
 
 

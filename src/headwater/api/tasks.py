@@ -9,7 +9,17 @@ from pydantic import BaseModel, Field
 
 from headwater.api.auth import READS, WRITES
 from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, patched
-from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, listing, position_of
+from headwater.api.envelope import (
+    EXAMPLE_FID,
+    Cursor,
+    Envelope,
+    Limit,
+    Listing,
+    ObjectOut,
+    answer,
+    listing,
+    position_of,
+)
 from headwater.api.openapi import ec_calls, fails
 from headwater.api.parts import Backend, Parts
 from headwater.catalog import objects
@@ -51,26 +61,28 @@ class UploadOut(BaseModel):
 class TaskOut(ObjectOut):
     """One run of a crawler: a change set on its stream."""
 
-    crawler: str
-    stream: str
-    external: str
-    external_version: int
-    params: dict[str, Any] = Field(description="Passwords read as `********`.")
-    attempt: int = Field(description="1, 2, …: each retry is a new attempt.")
+    crawler: str = Field(examples=[EXAMPLE_FID])
+    stream: str = Field(examples=[EXAMPLE_FID])
+    external: str = Field(examples=[EXAMPLE_FID])
+    external_version: int = Field(description="The version that the present attempt runs with.", examples=[3])
+    params: dict[str, Any] = Field(description="Passwords read as `********`.", examples=[{"language": "de"}])
+    attempt: int = Field(description="1, 2, …: each retry is a new attempt.", examples=[1])
     origin: Origin
-    code: int = Field(description="0 new, 102 running, 200 done, 408 timed out, 410 stopped, 4xx or 5xx failed.")
-    state: TaskState
-    reason: Reason | None = Field(description="Why it ended; null while it is open.")
-    message: str | None
-    detail: Any
-    docs: int = Field(description="Documents that the present attempt has uploaded.")
-    bytes: int = Field(description="Their size, decompressed.")
-    uploads: int
-    rejected: int
-    started_at: datetime
-    heard_at: datetime | None
-    deadline: datetime | None = Field(description="When it times out unless it is heard from.")
-    ended_at: datetime | None
+    code: int = Field(
+        description="0 new, 102 running, 200 done, 408 timed out, 410 stopped, 4xx or 5xx failed.", examples=[200]
+    )
+    state: TaskState = Field(examples=["done"])
+    reason: Reason | None = Field(description="Why it ended; null while it is open.", examples=["reported"])
+    message: str | None = Field(description="What its crawler said last, for people.", examples=["250 of 250"])
+    detail: Any = Field(description="What it said beside it; any JSON.", examples=[{"done": 250}])
+    docs: int = Field(description="Documents that the present attempt has uploaded.", examples=[250])
+    bytes: int = Field(description="Their size, decompressed.", examples=[143250])
+    uploads: int = Field(description="Uploads of the present attempt that were accepted.", examples=[5])
+    rejected: int = Field(description="Documents of the present attempt that were kept aside.", examples=[0])
+    started_at: datetime = Field(examples=["2026-03-01T12:00:00.000000Z"])
+    heard_at: datetime | None = Field(examples=["2026-03-01T12:29:58.000000Z"])
+    deadline: datetime | None = Field(description="When it times out unless it is heard from.", examples=[None])
+    ended_at: datetime | None = Field(examples=["2026-03-01T12:30:00.000000Z"])
     removed_at: datetime | None = Field(description="Set while its documents are removed from the stream.")
 
     @classmethod

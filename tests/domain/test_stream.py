@@ -1,0 +1,63 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import a_segment, a_task
+from headwater.domain.stream import LONGEST_BOUND, id_bounds, segment_path
+
+#: Ids that are short, about as long as a bound, or longer and alike up to there; of one to four bytes a character.
+PREFIXES = [
+    "",
+    "p" * (LONGEST_BOUND - 1),
+    "p" * LONGEST_BOUND,
+    "p" * 300,
+    "é" * 64,
+    "x" + "é" * 64,
+    "😀" * 40,
+    "�" * 60,
+]
+IDS = st.builds(str.__add__, st.sampled_from(PREFIXES), st.text(max_size=5) | st.sampled_from(["\U0010ffff" * 40]))
+
+
+@pytest.mark.parametrize(
+    ("added", "removed", "shown"),
+    [
+        (None, None, []),
+        (3, None, [3, 4, 5, 6]),
+        (1, None, [1, 2, 3, 4, 5, 6]),
+        (3, 5, [3, 4]),
+        (3, 4, [3]),
+        (3, 3, []),
+        (None, 4, []),
+    ],
+)
+def test_a_segment_shows_from_the_version_that_added_it_until_the_one_that_removed_it(added, removed, shown):
+    segment = a_segment(a_task(), added_version=added, removed_version=removed)
+    assert [version for version in range(1, 7) if segment.visible_at(version)] == shown
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.tuples(IDS, IDS, IDS).map(sorted))
+def test_no_id_between_two_is_outside_their_bounds(ids):
+    lowest, between, highest = ids
+    low, high = id_bounds(lowest, highest)
+    assert low <= lowest.encode() <= between.encode() <= highest.encode() <= high
+
+
+@given(IDS)
+def test_bounds_are_short_however_long_the_ids_are(doc_id):
+    assert max(map(len, id_bounds(doc_id, doc_id))) <= LONGEST_BOUND + 1
+
+
+def test_ids_up_to_the_longest_bound_are_their_own_bounds():
+    low, high = "a" * LONGEST_BOUND, "b" * LONGEST_BOUND
+    assert id_bounds(low, high) == (low.encode(), high.encode())
+
+
+def test_an_id_that_is_above_all_with_the_same_beginning_is_still_within():
+    highest = "p" * LONGEST_BOUND + "\U0010ffff" * 3
+    assert id_bounds("a", highest)[1] >= highest.encode()
+
+
+def test_a_segment_lies_in_the_folder_of_its_task_in_hive_style():
+    assert segment_path(stream="s1", task="t1", segment="x1") == "streams/s1/task=t1/x1.parquet"
