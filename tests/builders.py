@@ -119,7 +119,7 @@ class World:
         self.db = db
         self.at = AT
         self.store = LocalStore(folder / "lake")
-        self.engine = Engine(self.store, memory_limit="500MB", spill=folder / "spill", threads=2)
+        self.engine = Engine(self.store, memory=500 << 20, spill=folder / "spill", threads=2)
         self.vault = Vault(SECRET)
         limits = limits or Limits(upload=1 << 30, document=1 << 20)
         self.uploads = Uploads(db, self.store, limits=limits, threads=2, clock=self.clock)

@@ -103,7 +103,7 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
         store = LocalStore(settings.data / "lake")
         engine = Engine(
             store,
-            memory_limit=f"{settings.query_memory >> 10}KiB",
+            memory=settings.query_memory,
             spill=settings.data.resolve() / "spill",
             threads=settings.query_threads,
         )

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     upload_threads: int = Field(default=4, ge=1, description="Threads that decode, check and write uploads.")
     query_memory: ByteSize = Field(
         default=ByteSize(1 << 30),
-        ge=64 << 20,
+        ge=256 << 20,
         description="Memory for reading streams; beyond it, DuckDB spills to the data directory.",
     )
     query_threads: int = Field(

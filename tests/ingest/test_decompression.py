@@ -3,6 +3,7 @@ import zlib
 from itertools import chain
 
 import pytest
+from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -200,3 +201,9 @@ def test_an_encoding_may_be_said_in_several_ways(said, encoding):
 def test_another_encoding_is_refused_with_those_that_are_understood(encoding):
     with pytest.raises(EncodingUnknown, match="gzip, deflate, zstd"):
         decompressor(encoding)
+
+
+def test_a_frame_that_asks_for_more_memory_than_http_allows_is_refused():
+    frame = zstd.compress(bytes(64 << 20), options={zstd.CompressionParameter.window_log: 25})
+    with pytest.raises(UploadBroken, match="too much memory"):
+        list(decompressor("zstd").feed(frame))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.domain.errors import Unavailable
 from headwater.lake.engine import EXPORT_BATCH, LOOK_AHEAD, Engine, Found, lines
 from headwater.lake.store import LocalStore
 from lake_builders import a_batch, files_in, text_of, write
@@ -64,10 +65,10 @@ class Model:
 class Lake:
     """A store with an engine over it."""
 
-    def __init__(self, folder, *, memory_limit="500MB"):
+    def __init__(self, folder, *, memory=500 << 20):
         self.store = LocalStore(folder / "lake")
         self.spill = folder / "spill"
-        self.engine = Engine(self.store, memory_limit=memory_limit, spill=self.spill, threads=2)
+        self.engine = Engine(self.store, memory=memory, spill=self.spill, threads=2)
 
     def keep(self, history):
         """Write a history's segments; they come back in no order of theirs."""
@@ -292,10 +293,27 @@ def test_a_lake_may_lie_in_a_folder_of_any_other_name(tmp_path, name):
     assert lake.exported([write(lake.store, [("a", "{}\n")])]) == [Found(id="a", task="7" * 32, text="{}\n")]
 
 
-@pytest.mark.parametrize("limit", ["12 bananas", "", "much", "0"])
-def test_a_memory_limit_that_is_not_understood_is_refused(tmp_path, limit):
-    with pytest.raises(ValueError, match=f"memory limit {limit!r}"):
-        Lake(tmp_path, memory_limit=limit)
+def test_an_export_larger_than_the_memory_comes_in_order(tmp_path):
+    lake = Lake(tmp_path, memory=128 << 20)
+    pad = "x" * 10_000
+    names = [f"{number * 7919 % 20_000:06}" for number in range(20_000)]
+    history = [[(name, text_of(f"{layer}{pad}")) for name in names[::step]] for layer, step in ((1, 1), (2, 2))]
+    segments = lake.keep(history)
+    newest = dict.fromkeys(names, 1) | dict.fromkeys(names[::2], 2)
+    found = [
+        (name, int(text[text.index(pad) - 1]))
+        for batch in lake.engine.export(segments)
+        for name, text in zip(batch.column("doc_id").to_pylist(), batch.column("doc").to_pylist(), strict=True)
+    ]
+    assert sum(segment.bytes for segment in segments) > 2 * (128 << 20)
+    assert found == sorted(newest.items())
+
+
+def test_what_needs_more_memory_than_there_is_is_unavailable(tmp_path):
+    lake = Lake(tmp_path, memory=128 << 20)
+    segments = lake.keep([[("a", text_of("x" * (200 << 20)))]])
+    with pytest.raises(Unavailable, match="query_memory"):
+        list(lake.engine.export(segments))
 
 
 def test_a_closed_engine_leaves_nothing_in_the_spill_folder(tmp_path):

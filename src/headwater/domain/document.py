@@ -26,7 +26,7 @@ def document_id(document: dict[str, Any], field: str | None) -> str:
 def content_id(document: dict[str, Any]) -> str:
     """Return ``sha256:`` and the hash of the document with keys sorted and white space removed.
 
-    What is hashed is the document's value, so that key order, white space, escapes and ways to write
-    one number do not matter.
+    What is hashed is the document's value, so that key order, white space and escapes do not matter,
+    nor how a number is written (1e2 is 100.0); but an integer is not a fraction: 1 is not 1.0.
     """
     return "sha256:" + sha256(_CANONICAL.encode(document)).hexdigest()

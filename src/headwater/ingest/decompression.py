@@ -10,9 +10,9 @@ from isal import igzip_lib, isal_zlib
 from headwater.domain.errors import EncodingUnknown, Flaw, UploadBroken
 
 if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdDecompressor, ZstdError
+    from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 else:
-    from backports.zstd import ZstdDecompressor, ZstdError
+    from backports.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
 #: The encodings that are understood, as ``Accept-Encoding`` lists them.
 ENCODINGS = ("gzip", "deflate", "zstd")
@@ -24,6 +24,9 @@ _INFLATE_ERRORS = (cast("Any", igzip_lib).IsalError, zlib.error)
 # Flags of a gzip header (RFC 1952, 2.3.1).
 _IS_TEXT = 1
 _ONE_FIELD_OR_NONE = (0, 4, 8, 16)
+
+# A sender chooses how much memory its decoder needs; RFC 9659 lets it choose 8 MiB over HTTP.
+_ZSTD_OPTIONS: dict[int, int] = {DecompressionParameter.window_log_max: 23}
 
 #: Decoded bytes that are handed on at a time.
 PIECE = 1 << 20
@@ -138,7 +141,7 @@ class _Zstd:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
-            stream = self._stream = self._stream or ZstdDecompressor()
+            stream = self._stream = self._stream or ZstdDecompressor(options=_ZSTD_OPTIONS)
             try:
                 piece = stream.decompress(data, PIECE)
                 yield piece

@@ -38,6 +38,7 @@ class Inflow:
         self._most = most
         self._hash = sha256() if digest else None
         self._size = 0
+        self._received = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the decoded bytes.
@@ -46,16 +47,21 @@ class Inflow:
             UploadBroken: they cannot be decoded.
             UploadTooLarge: there are too many.
         """
+        self._received += len(data)
+        self._require(self._received)  # a body may go on without end and decode to nothing
         for piece in self._decompressor.feed(data):
             self._size += len(piece)
-            if self._size > self._most:
-                raise UploadTooLarge(
-                    f"the upload is over the limit of {self._most} bytes, decompressed (setting max_upload); "
-                    "send it in several uploads"
-                )
+            self._require(self._size)
             if self._hash is not None:
                 self._hash.update(piece)
             yield piece
+
+    def _require(self, size: int) -> None:
+        if size > self._most:
+            raise UploadTooLarge(
+                f"the upload is over the limit of {self._most} bytes, decompressed (setting max_upload); "
+                "send it in several uploads"
+            )
 
     def finish(self) -> None:
         """Tell that the body has ended.

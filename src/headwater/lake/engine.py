@@ -4,8 +4,8 @@ Of two versions of a document the one in the higher layer shows, and within a se
 Both are one number here, the *rank*: ``layer << 32 | pos``, unique in a stream.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +14,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from headwater.domain.errors import Unavailable
 from headwater.domain.stream import Segment
 from headwater.lake.store import LocalStore
 
 #: Rows looked at for each document of a page: with up to so many versions of each, one look is enough.
 LOOK_AHEAD = 3
+#: An export sorts a range of documents at a time, of which so many would fill the memory.
+RANGES_IN_MEMORY = 8
 #: Documents in a batch of an export.
 EXPORT_BATCH = 8192
 
@@ -53,10 +56,21 @@ _ONE = f"""
 """
 
 _WINNERS = f"""
-    WITH {_VERSIONS}
-    SELECT doc_id, task, doc FROM versions
-    WHERE rank IN (SELECT max(rank) FROM versions GROUP BY doc_id)
+    WITH {_VERSIONS},
+    between AS (
+        SELECT * FROM versions
+        WHERE (doc_id > $after OR $after IS NULL) AND (doc_id <= $bound OR $bound IS NULL)
+    )
+    SELECT doc_id, task, doc FROM between
+    WHERE rank IN (SELECT max(rank) FROM between GROUP BY doc_id)
     ORDER BY doc_id
+"""
+
+_BOUNDS = """
+    SELECT doc_id FROM (
+        SELECT doc_id, row_number() OVER (ORDER BY doc_id) AS place
+        FROM (SELECT DISTINCT doc_id FROM read_parquet($files, hive_partitioning = false))
+    ) WHERE place % $every = 0 ORDER BY doc_id
 """
 
 _COUNT = "SELECT count(DISTINCT doc_id) FROM read_parquet($files, hive_partitioning = false)"
@@ -81,27 +95,23 @@ class Found:
 class Engine:
     """One DuckDB in memory that reads the store's files and nothing else."""
 
-    def __init__(self, store: LocalStore, *, memory_limit: str, spill: Path, threads: int) -> None:
-        """Open it.
-
-        Raises:
-            ValueError: DuckDB does not understand the memory limit.
-        """
+    def __init__(self, store: LocalStore, *, memory: int, spill: Path, threads: int) -> None:
+        """Open it, to use ``memory`` bytes."""
         self._store = store
+        self._memory = memory
         spill.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = duckdb.connect(
-                ":memory:",
-                config={
-                    "memory_limit": memory_limit,
-                    "temp_directory": str(spill),
-                    "threads": threads,
-                    "autoinstall_known_extensions": False,
-                    "autoload_known_extensions": False,
-                },
-            )
-        except duckdb.Error as error:
-            raise ValueError(f"DuckDB does not start with memory limit {memory_limit!r}: {error}") from error
+        self._db = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{memory // 1024}KiB",
+                "temp_directory": str(spill),
+                "threads": threads,
+                # Every query that cares for order says so; keeping it unasked takes memory.
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
         allowed = ", ".join("'" + str(folder).replace("'", "''") + "'" for folder in (store.root, spill))
         self._db.execute(f"SET allowed_directories = [{allowed}]")  # SET takes no bound values
         # A file never changes once it is kept, so that what was read of its footer stays true.
@@ -137,11 +147,29 @@ class Engine:
         return next(iter(self._found(_ONE, segments, id=doc_id)), None) if segments else None
 
     def export(self, segments: Sequence[Segment]) -> Iterator[pa.RecordBatch]:
-        """Yield batches of all current documents in id order, columns ``doc_id``, ``task`` and ``doc``."""
+        """Yield batches of all current documents in id order, columns ``doc_id``, ``task`` and ``doc``.
+
+        A range of ids at a time: DuckDB would sort all documents in memory, and cannot spill their texts.
+
+        Raises:
+            Unavailable: the documents of a range need more memory than there is.
+        """
         if not segments:
             return
-        with closing(self._db.cursor()) as cursor:
-            yield from cursor.sql(_WINNERS, params=self._versions(segments)).to_arrow_reader(EXPORT_BATCH)
+        after = None
+        for bound in [*self._bounds(segments), None]:
+            values = self._versions(segments) | {"after": after, "bound": bound}
+            with closing(self._db.cursor()) as cursor, _within_memory():
+                yield from cursor.sql(_WINNERS, params=values).to_arrow_reader(EXPORT_BATCH)
+            after = bound
+
+    def _bounds(self, segments: Sequence[Segment]) -> list[str]:
+        """Return ids that cut the current documents into ranges that can be sorted in memory."""
+        ranges = -(-sum(segment.bytes for segment in segments) * RANGES_IN_MEMORY // self._memory)
+        if ranges <= 1:
+            return []
+        every = max(1, self.count(segments) // ranges)
+        return [bound for (bound,) in self._all(_BOUNDS, {"files": self._files(segments), "every": every})]
 
     def count(self, segments: Sequence[Segment]) -> int:
         """Return the number of current documents."""
@@ -166,7 +194,7 @@ class Engine:
 
     def _all(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         # A cursor is a connection of its own: threads do not wait for each other.
-        with closing(self._db.cursor()) as cursor:
+        with closing(self._db.cursor()) as cursor, _within_memory():
             return cursor.execute(query, values).fetchall()
 
     def _files(self, segments: Sequence[Segment]) -> list[str]:
@@ -178,6 +206,15 @@ class Engine:
             "layers": [segment.layer for segment in segments],
             "tasks": [segment.task for segment in segments],
         }
+
+
+@contextmanager
+def _within_memory() -> Generator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        fault = "reading this needs more memory than there is (setting query_memory)"
+        raise Unavailable(fault, retry_after=30) from error
 
 
 def lines(batch: pa.RecordBatch) -> bytes:

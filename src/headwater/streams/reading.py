@@ -1,8 +1,10 @@
 """What a stream shows, a page or a document at a time, at any of its versions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+
+from pyarrow import RecordBatch
 
 from headwater.catalog import objects, segments
 from headwater.catalog.database import Database, Transaction
@@ -71,12 +73,9 @@ class Reader:
             NotFound: there is no such stream.
         """
         _, found = await self._db.read(_shown, stream, visibility, holding=None, from_id=None)
-        return self._pieces(found)
-
-    async def _pieces(self, found: list[Segment]) -> AsyncIterator[bytes]:
         batches = self._engine.export(found)
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
-            yield lines(batch)
+        # The first one here, so that what cannot be read at all is an error and not a broken answer.
+        return _pieces(await asyncio.to_thread(next, batches, None), batches)
 
     async def arrivals(self, task: str, *, after: tuple[int, int] | None, limit: int) -> Arrivals:
         """Return the documents of a task's present attempt as they arrived, whether they show or not.
@@ -97,6 +96,12 @@ class Reader:
         return Arrivals(
             docs=[document for _, _, document in docs[:limit]], next_after=docs[limit - 1][:2] if more else None
         )
+
+
+async def _pieces(batch: RecordBatch | None, rest: Iterator[RecordBatch]) -> AsyncIterator[bytes]:
+    while batch is not None:
+        yield lines(batch)
+        batch = await asyncio.to_thread(next, rest, None)
 
 
 def _shown(
