@@ -43,7 +43,7 @@ async def readyz(backend: Backend) -> Envelope[Readiness]:
     checks = {
         "database": backend.db.read(keys.are_there),
         "store": asyncio.to_thread(backend.store.check),
-        "engine": asyncio.to_thread(backend.engine.check),
+        "engine": backend.engine.ask(backend.engine.check),
     }
     outcomes = dict(zip(checks, await asyncio.gather(*checks.values(), return_exceptions=True), strict=True))
     silent = {name: fault for name, fault in outcomes.items() if isinstance(fault, BaseException)}

@@ -4,11 +4,14 @@ Of two versions of a document the one in the higher layer shows, and within a se
 Both are one number here, the *rank*: ``layer << 32 | pos``, unique in a stream.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import duckdb
 import numpy as np
@@ -18,8 +21,13 @@ from headwater.domain.errors import Unavailable
 from headwater.domain.stream import Segment
 from headwater.lake.store import LocalStore
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 #: Rows looked at for each document of a page: with up to so many versions of each, one look is enough.
 LOOK_AHEAD = 3
+#: Questions that are answered at once; DuckDB shares its own threads among them.
+MOST_AT_ONCE = 8
 #: An export sorts a range of documents at a time, of which so many would fill the memory.
 RANGES_IN_MEMORY = 8
 #: Documents in a batch of an export.
@@ -99,6 +107,7 @@ class Engine:
         """Open it, to use ``memory`` bytes."""
         self._store = store
         self._memory = memory
+        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="query")
         spill.mkdir(parents=True, exist_ok=True)
         self._db = duckdb.connect(
             ":memory:",
@@ -119,8 +128,14 @@ class Engine:
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
 
+    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the answer to a question of this engine, asked in a thread."""
+        asked = partial(question, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
+
     def close(self) -> None:
-        """Let go of memory and spilled files."""
+        """Wait for the questions that are being answered, then let go of memory and spilled files."""
+        self._threads.shutdown()
         self._db.close()
 
     def page(self, segments: Sequence[Segment], *, after: str | None, limit: int) -> list[Found]:

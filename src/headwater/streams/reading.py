@@ -1,6 +1,5 @@
 """What a stream shows, a page or a document at a time, at any of its versions."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -50,7 +49,7 @@ class Reader:
         """
         version, found = await self._db.read(_shown, stream, visibility, holding=None, from_id=after)
         # One more than asked for tells whether there is a next page.
-        docs = await asyncio.to_thread(self._engine.page, found, after=after, limit=limit + 1)
+        docs = await self._engine.ask(self._engine.page, found, after=after, limit=limit + 1)
         more = len(docs) > limit
         return Page(docs=docs[:limit], version=version, next_after=docs[limit - 1].id if more else None)
 
@@ -61,7 +60,7 @@ class Reader:
             NotFound: the stream does not show it, or there is no such stream.
         """
         _, found = await self._db.read(_shown, stream, visibility, holding=doc_id, from_id=None)
-        document = await asyncio.to_thread(self._engine.one, found, doc_id)
+        document = await self._engine.ask(self._engine.one, found, doc_id)
         if document is None:
             raise NotFound(f"stream {stream} shows no document {doc_id!r}")
         return document
@@ -75,7 +74,7 @@ class Reader:
         _, found = await self._db.read(_shown, stream, visibility, holding=None, from_id=None)
         batches = self._engine.export(found)
         # The first one here, so that what cannot be read at all is an error and not a broken answer.
-        return _pieces(await asyncio.to_thread(next, batches, None), batches)
+        return _pieces(await self._engine.ask(next, batches, None), batches, self._engine)
 
     async def arrivals(self, task: str, *, after: tuple[int, int] | None, limit: int) -> Arrivals:
         """Return the documents of a task's present attempt as they arrived, whether they show or not.
@@ -90,7 +89,7 @@ class Reader:
             if segment.layer < layer or len(docs) > limit:
                 continue
             behind = place if segment.layer == layer else -1
-            rows = await asyncio.to_thread(self._engine.arrived, segment, after=behind, limit=limit + 1 - len(docs))
+            rows = await self._engine.ask(self._engine.arrived, segment, after=behind, limit=limit + 1 - len(docs))
             docs += [(segment.layer, pos, document) for pos, document in rows]
         more = len(docs) > limit
         return Arrivals(
@@ -98,10 +97,10 @@ class Reader:
         )
 
 
-async def _pieces(batch: RecordBatch | None, rest: Iterator[RecordBatch]) -> AsyncIterator[bytes]:
+async def _pieces(batch: RecordBatch | None, rest: Iterator[RecordBatch], engine: Engine) -> AsyncIterator[bytes]:
     while batch is not None:
         yield lines(batch)
-        batch = await asyncio.to_thread(next, rest, None)
+        batch = await engine.ask(next, rest, None)
 
 
 def _shown(

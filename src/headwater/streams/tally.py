@@ -61,5 +61,5 @@ class Tally:
     async def _count(self, stream: Stream) -> None:
         version = stream.stream_version
         found = await self._db.read(segments.visible, stream.fid, Visibility(version=version))
-        docs = await asyncio.to_thread(self._engine.count, found)
+        docs = await self._engine.ask(self._engine.count, found)
         await self._db.write(streams.counted, stream.fid, docs=docs, version=version)
