@@ -147,7 +147,7 @@ def merge(target: Any, patch: Any) -> Any:
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 
 
-def _if_match(
+async def _if_match(
     header: Annotated[
         str | None, Header(alias="If-Match", description='The `ETag` that the object must have, `"7"`.')
     ] = None,

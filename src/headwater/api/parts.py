@@ -30,7 +30,7 @@ class Parts:
     public_url: str
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:  # asynchronous, since others are run in threads of their own
     return request.app.state.parts
 
 

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from headwater.domain.errors import Flaw, RequestInvalid
 
 
-def refuse_unknown(request: Request) -> None:
+async def refuse_unknown(request: Request) -> None:
     """Refuse a request with query parameters that its route does not know.
 
     Raises:

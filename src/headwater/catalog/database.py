@@ -60,9 +60,11 @@ class Transaction:
         #: What those who listen are told of once this is committed.
         self.topics: set[str] = set()
 
-    def execute(self, statement: Executable, rows: Sequence[dict[str, Any]] | None = None) -> CursorResult[Any]:
-        """Run a statement, for each of ``rows`` if there are any."""
-        return self._connection.execute(statement, rows)
+    def execute(
+        self, statement: Executable, values: dict[str, Any] | Sequence[dict[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run a statement with the values that it leaves open, or once for each row of them."""
+        return self._connection.execute(statement, values)
 
     def values(self, statement: Executable, kind: type[T]) -> list[T]:
         """Return the rows of the answer as domain values, whose fields have the columns' names."""

@@ -16,6 +16,7 @@ from headwater.domain.task import Task
 
 _segments = tables.segments.c
 _ALL = select(tables.segments)
+_ADD = insert(tables.segments)
 
 
 class KeyTaken(UploadInFlight):
@@ -29,7 +30,7 @@ def add(tx: Transaction, segment: Segment) -> None:
         KeyTaken: its attempt has one under the same idempotency key.
     """
     try:
-        tx.execute(insert(tables.segments).values(asdict(segment)))
+        tx.execute(_ADD, asdict(segment))
     except IntegrityError as error:
         raise KeyTaken(f"Idempotency-Key {segment.idempotency_key!r} is in use") from error
 
@@ -119,7 +120,7 @@ def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: dat
         )
         for segment in found
     ]
-    tx.execute(insert(tables.segments), [asdict(segment) for segment in again])
+    tx.execute(_ADD, [asdict(segment) for segment in again])
 
 
 def forget(tx: Transaction, task: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Update, select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, tables
@@ -53,24 +53,28 @@ def change(tx: Transaction, old: Task, new: Task, *, at: datetime) -> Task:
     return objects.save(tx, TASKS, old, replace(new, **objects.edited(at, old.version)))
 
 
-def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -> Task:
-    """Count an upload of an attempt that is still open, and restart its silence timer.
+# Put together once: building a statement anew costs more than running it.
+_HEARD = (
+    update(tables.tasks)
+    .where(_tasks.fid == bindparam("of"), _tasks.attempt == bindparam("in_attempt"), _IS_OPEN)
+    .values(heard_at=bindparam("at"), deadline=bindparam("until"))
+)
+_CREDIT = _HEARD.values(
+    docs=_tasks.docs + bindparam("more_docs"),
+    bytes=_tasks.bytes + bindparam("more_bytes"),
+    uploads=_tasks.uploads + 1,
+    state=TaskState.RUNNING,
+    code=CODE_RUNNING,
+).returning(_tasks.docs)
+
+
+def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -> int:
+    """Count an upload of an attempt that is still open, restart its silence timer, and return its documents so far.
 
     Raises:
         TaskRemoved, TaskClosed, MovedMeanwhile: the attempt does not take it any more.
     """
-    counted = tx.value(
-        _heard(task, at)
-        .values(
-            docs=_tasks.docs + docs,
-            bytes=_tasks.bytes + size,
-            uploads=_tasks.uploads + 1,
-            state=TaskState.RUNNING,
-            code=CODE_RUNNING,
-        )
-        .returning(*tables.tasks.c),
-        Task,
-    )
+    counted = tx.execute(_CREDIT, {"more_docs": docs, "more_bytes": size, **_hearing(task, at)}).scalar_one_or_none()
     if counted is None:
         raise _over(tx, task)
     return counted
@@ -82,16 +86,13 @@ def heard(tx: Transaction, task: Task, *, at: datetime) -> None:
     Raises:
         TaskRemoved, TaskClosed, MovedMeanwhile: the attempt is over.
     """
-    if tx.execute(_heard(task, at)).rowcount != 1:
+    if tx.execute(_HEARD, _hearing(task, at)).rowcount != 1:
         raise _over(tx, task)
 
 
-def _heard(task: Task, at: datetime) -> Update:
-    return (
-        update(tables.tasks)
-        .where(_tasks.fid == task.fid, _tasks.attempt == task.attempt, _IS_OPEN)
-        .values(heard_at=at, deadline=at + timedelta(seconds=task.timeout))
-    )
+def _hearing(task: Task, at: datetime) -> dict[str, Any]:
+    until = at + timedelta(seconds=task.timeout)
+    return {"of": task.fid, "in_attempt": task.attempt, "at": at, "until": until}
 
 
 def _over(tx: Transaction, task: Task) -> MovedMeanwhile:

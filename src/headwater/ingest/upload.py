@@ -16,8 +16,8 @@ from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import HeadwaterError, KeyReused, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid
-from headwater.domain.stream import Change, Segment, segment_path
-from headwater.domain.task import Publish, Task, require_open
+from headwater.domain.stream import Segment, segment_path
+from headwater.domain.task import Task, require_open
 from headwater.ingest.decompression import decompressor
 from headwater.ingest.intake import Inflow, Intake, Limits
 from headwater.ingest.validation import Checker
@@ -209,11 +209,10 @@ def record(
         TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it any more.
     """
     if written is None:
-        total = tasks.credit(tx, task, docs=0, size=0, at=at).docs
+        total = tasks.credit(tx, task, docs=0, size=0, at=at)
         return Receipt(count=0, total=total, bytes=0)
-    total = tasks.credit(tx, task, docs=written.docs, size=written.bytes, at=at).docs
-    layer = streams.next_layer(tx, task.stream)
-    live = task.publish is Publish.LIVE
+    total = tasks.credit(tx, task, docs=written.docs, size=written.bytes, at=at)
+    layer, version = streams.put_on_top(tx, task, docs=written.docs, at=at)
     segment = Segment(
         fid=fid,
         stream=task.stream,
@@ -225,7 +224,7 @@ def record(
         bytes=written.bytes,
         min_id=written.min_id,
         max_id=written.max_id,
-        added_version=streams.advance(tx, task, Change.UPLOAD, docs=written.docs, at=at) if live else None,
+        added_version=version,
         removed_version=None,
         total=total,
         idempotency_key=key,
