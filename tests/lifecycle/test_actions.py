@@ -73,6 +73,7 @@ async def test_reports_move_a_task_and_say_when_it_was_heard(world):
     assert running.deadline == running.heard_at + timedelta(seconds=task.timeout)
     done = await world.report(task, 201)
     assert (done.code, done.state, done.reason, done.deadline) == (201, TaskState.DONE, Reason.REPORTED, None)
+    assert done.heard_at == done.ended_at == world.at
 
 
 async def test_a_closing_code_may_be_repeated_and_no_other_follows(world):

@@ -125,21 +125,23 @@ class EndRequest(BaseModel):
     detail: Any = None
 
 
+#: Stands for the External's ``endpoint``, which no answer that starts a task repeats.
+_EC = "https://crawler.example"
+
+
 def ec_calls(after: str) -> list[BaseRoute]:
     """Return the calls that BE makes at the EC ``after`` an operation, as its callbacks."""
     router = APIRouter()
 
-    @router.post(
-        "{$response.body#/payload/external/endpoint}/task", response_model=StartAnswer, name=f"ec_start_after_{after}"
-    )
+    @router.post(f"{_EC}/task", response_model=StartAnswer, name=f"ec_start_after_{after}")
     def start(body: StartRequest, version: int) -> None:  # pyright: ignore[reportUnusedFunction]
-        """Start a task at the EC, with the External's headers.
+        """Start a task at the EC: below the External's `endpoint`, with its `headers`.
 
         Connection errors, 429 and 5xx are tried again with growing pauses; any other 4xx fails the task.
         """
 
     @router.patch(
-        "{$response.body#/payload/external/endpoint}/task/{$response.body#/payload/fid}/status",
+        f"{_EC}/task/{{$response.body#/payload/fid}}/status",
         name=f"ec_end_after_{after}",
     )
     def end(body: EndRequest, version: int) -> None:  # pyright: ignore[reportUnusedFunction]

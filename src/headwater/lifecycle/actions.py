@@ -250,7 +250,7 @@ def _report(
     tx: Transaction, task: Task, state: TaskState, *, code: int, message: str | None, detail: Any, at: datetime
 ) -> Task:
     reason = None if state in OPEN else Reason.REPORTED
-    moved = move(task, state, code=code, at=at, reason=reason, message=message, detail=detail)
+    moved = replace(move(task, state, code=code, at=at, reason=reason, message=message, detail=detail), heard_at=at)
     if state is TaskState.DONE:
         _publish(tx, task, at=at)
     return tasks.change(tx, task, moved, at=at)
