@@ -102,7 +102,7 @@ def test_a_crawler_that_answers_slowly_is_waited_for_and_holds_up_no_other(clien
 
 def test_a_crawler_that_dies_after_its_first_upload_is_timed_out_and_its_documents_stay(client, ec):
     ec.on_start = lambda task: (in_background(lambda: upload(task, {"id": "a"})), RUNNING)[1]
-    crawler, task = _task(client, ec.url, timeout=1)
+    crawler, task = _task(client, ec.url, timeout=4)
     ended = _state(client, task, "timed_out")
     assert (ended["code"], ended["reason"]) == (408, "silent")
     assert _export(client, crawler) == '{"id": "a"}\n'
