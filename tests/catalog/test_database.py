@@ -1,5 +1,7 @@
 import asyncio
 import contextlib
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -109,6 +111,14 @@ async def test_two_processes_writing_at_once_both_succeed(url, db):
     await asyncio.gather(*(d.write(objects.add, STREAMS, a_stream()) for d in (db, other) for _ in range(30)))
     assert len(await db.read(objects.page, STREAMS, where={}, after=None, limit=100)) == 60
     other.close()
+
+
+def test_processes_that_begin_with_one_new_file_at_once_all_can_use_it(tmp_path):
+    command = [sys.executable, "-m", "headwater", "keys", "create", "k", "--data", str(tmp_path / "new")]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    told = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0] * 4, told
+    assert len({secret for secret, _ in told}) == 4
 
 
 async def test_closing_finishes_the_writes_that_wait(url):

@@ -348,6 +348,29 @@ async def test_what_waits_survives_a_restart_however_long_it_takes(world, post, 
     assert (await world.now(task)).state is TaskState.RUNNING
 
 
+async def test_who_fell_silent_while_nobody_listened_is_not_timed_out_by_the_restart(world, ecs):
+    task = await world.task(await world.crawler(timeout=5))
+    world.wait(hours=1)
+    outbound = Outbound(ecs.transport())
+    dispatcher = Dispatcher(world.db, outbound, vault=world.vault, public_url="https://be", clock=world.clock)
+    running = asyncio.create_task(dispatcher.run())
+
+    async def pardoned() -> bool:
+        return (await world.now(task)).deadline > world.at
+
+    await eventually(pardoned)
+    assert (await world.now(task)).state is TaskState.NEW
+    world.wait(minutes=2)
+
+    async def timed_out() -> bool:
+        return (await world.now(task)).state is TaskState.TIMED_OUT
+
+    await eventually(timed_out)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await outbound.close()
+
+
 async def test_a_slow_ec_holds_up_no_other(world, ecs):
     hang = asyncio.Event()
 

@@ -7,10 +7,12 @@ transaction, commits once, and only then answers them.
 """
 
 import asyncio
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -229,7 +231,8 @@ class Database:
     def _tell(self, tx: Transaction) -> None:
         for topic in tx.topics:
             for listener in self._listeners.get(topic, ()):
-                listener()
+                with suppress(RuntimeError):  # its event loop is closed: nobody listens there any more
+                    listener()
 
 
 def _fail(group: list[_Action], error: BaseException) -> None:
@@ -275,7 +278,8 @@ def _engine(url: URL, *, writes: bool, size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _use_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -283,6 +287,23 @@ def _engine(url: URL, *, writes: bool, size: int) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _use_wal(connection: Any) -> None:
+    """Let readers and the writer of a SQLite not wait for each other.
+
+    The file remembers it. The first time it needs the file for itself, and SQLite, which waits for a
+    lock elsewhere, fails at once here when another process has it.
+    """
+    for patience in range(PATIENCE * 20, -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if not patience:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def lock_schema(connection: Connection) -> None:
@@ -301,5 +322,6 @@ def migration_engine(url: str) -> Engine:
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
             connection.isolation_level = None
+            _use_wal(connection)
 
     return engine

@@ -61,15 +61,20 @@ class Dispatcher:
         """Work until cancelled."""
         loop = asyncio.get_running_loop()
         self._db.on(notices.WAITING, lambda: loop.call_soon_threadsafe(self._woken.set))
-        await self._db.write(tasks.pardon, at=self._clock(), grace=GRACE)
+        listening = False
         try:
             while True:
                 self._woken.clear()
                 try:
+                    if not listening:
+                        await self._db.write(tasks.pardon, at=self._clock(), grace=GRACE)
+                        listening = True
                     await self.turn(at=self._clock())
                 except Exception:
                     # The database may be away for a while; nothing is lost, and the loop must outlive it.
+                    # Nobody could be heard meanwhile, so that those who seem silent are pardoned as after a restart.
                     log.exception("dispatcher.turn_failed")
+                    listening = False
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(REST):
                         await self._woken.wait()
