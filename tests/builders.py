@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -259,8 +258,3 @@ class Ecs:
     def calls(self) -> list[str]:
         """What they were asked, ``POST /task``."""
         return [f"{request.method} {request.url.path}" for request in self.asked]
-
-
-def changed(value: Any, **fields: Any) -> Any:
-    """The value with other fields."""
-    return replace(value, **fields)

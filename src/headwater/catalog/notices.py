@@ -92,8 +92,3 @@ def withdraw(tx: Transaction, task: str) -> bool:
     kinds = set(tx.execute(select(_notices.kind).where(untold)).scalars())
     tx.execute(delete(tables.notices).where(untold))
     return NoticeKind.START in kinds
-
-
-def next_due(tx: Transaction) -> datetime | None:
-    """Return when the next notice is to be tried, or None."""
-    return tx.execute(select(func.min(_notices.due_at))).scalar_one()

@@ -1,0 +1,79 @@
+from itertools import product
+
+import pytest
+
+from builders import AT, a_segment
+from headwater.catalog import segments
+from headwater.catalog.segments import KeyTaken
+from headwater.domain.stream import Visibility
+
+
+async def _added(world, task, **fields):
+    segment = a_segment(task, **fields)
+    await world.db.write(segments.add, segment)
+    return segment
+
+
+async def test_what_is_visible_at_each_version_is_what_the_domain_says(world):
+    task = await world.task()
+    rows = [
+        await _added(world, task, layer=layer, added_version=added, removed_version=removed)
+        for layer, (added, removed) in enumerate(product((None, 1, 2, 3), (None, 2, 3, 4)))
+        if added is not None or removed is None
+    ]
+    for version in range(6):
+        found = await world.db.read(segments.visible, task.stream, Visibility(version=version))
+        assert found == [row for row in rows if row.visible_at(version)]
+
+
+async def test_files_that_cannot_hold_an_id_are_left_out(world):
+    task = await world.task()
+    for layer, (low, high) in enumerate([(b"a", b"c"), (b"b", b"d"), ("ü".encode(), "ü".encode()), (b"", b"")]):
+        await _added(world, task, layer=layer, min_id=low, max_id=high)
+
+    async def layers(**asked):
+        found = await world.db.read(segments.visible, task.stream, Visibility(version=1), **asked)
+        return [segment.layer for segment in found]
+
+    assert await layers(holding="b") == [0, 1]
+    assert await layers(holding="d") == [1]
+    assert await layers(holding="ü") == [2]
+    assert await layers(holding="") == [3]
+    assert await layers(holding="z\0") == []
+    assert await layers(from_id="cc") == [1, 2]
+
+
+async def test_a_key_is_taken_once_for_an_attempt(world):
+    task = await world.task()
+    first = await _added(world, task, idempotency_key="k")
+    assert await world.db.read(segments.by_key, task.fid, 1, "k") == first
+    with pytest.raises(KeyTaken):
+        await _added(world, task, idempotency_key="k")
+    await _added(world, task, idempotency_key="k", attempt=2)
+    await _added(world, task, idempotency_key="l")
+
+
+async def test_very_many_segments_can_be_taken_out_and_put_back_at_once(world):
+    task = await world.task()
+
+    def add_many(tx):
+        for layer in range(2000):
+            segments.add(tx, a_segment(task, layer=layer, path=f"p{layer}"))
+
+    await world.db.write(add_many)
+    shown = segments.shown(task.fid)
+    assert await world.db.read(segments.docs_in, shown) == 2000
+    await world.db.write(segments.take_out, shown, version=2)
+    assert await world.db.read(segments.docs_in, shown) is None
+    gone = await world.db.read(segments.removed_at, task.fid, 2)
+    await world.db.write(segments.put_back, gone, version=3, at=AT)
+    assert await world.db.read(segments.docs_in, shown) == 2000
+    assert len(await world.db.read(segments.visible, task.stream, Visibility(version=2))) == 0
+
+
+async def test_the_paths_that_segments_name_are_known(world):
+    task = await world.task()
+    await _added(world, task, path="here")
+    assert await world.db.read(segments.named, ["here", "there"]) == {"here"}
+    await world.db.write(segments.forget, task.fid)
+    assert await world.db.read(segments.named, ["here"]) == set()
