@@ -50,6 +50,19 @@ async def test_an_upload_is_credited_and_restarts_the_silence_timer(world):
     assert (now.heard_at, now.deadline) == (at, at + timedelta(seconds=task.timeout))
 
 
+async def test_the_first_upload_ends_what_was_said_of_a_start_that_waited_and_leaves_what_the_crawler_said(world):
+    crawler = await world.crawler()
+    waiting = replace(a_task(crawler), message="cannot be reached", detail={"status": 503})
+    await world.db.write(objects.add, TASKS, waiting)
+    await world.db.write(tasks.credit, waiting, docs=1, size=1, at=AT)
+    now = await world.now(waiting)
+    assert (now.message, now.detail) == (None, None)
+    await world.report(waiting, 102, message="half", detail=[1])
+    await world.db.write(tasks.credit, waiting, docs=1, size=1, at=AT)
+    now = await world.now(waiting)
+    assert (now.message, now.detail) == ("half", [1])
+
+
 async def test_an_attempt_that_is_over_gets_no_credit(world):
     task = await world.task()
     await world.report(task, 500)

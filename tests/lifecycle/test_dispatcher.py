@@ -129,9 +129,12 @@ async def test_an_ec_that_asks_for_patience_gets_it(world, post, ecs, status):
     ecs.answer(httpx.Response(status), ACCEPTED)
     task = await _ec_task(world)
     await post.turn()
-    assert (await world.now(task)).state is TaskState.NEW
+    waiting = await world.now(task)
+    assert (waiting.state, waiting.detail["status"]) == (TaskState.NEW, status)
+    assert waiting.message.endswith("; it is tried again")
     await post.turn(seconds=PAUSES[0])
-    assert (await world.now(task)).state is TaskState.RUNNING
+    running = await world.now(task)
+    assert (running.state, running.message, running.detail) == (TaskState.RUNNING, None, None)
 
 
 async def test_an_ec_may_say_how_much_patience_it_needs(world, post, ecs):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import Select, bindparam, case, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, tables
@@ -15,6 +15,7 @@ from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.task import CODE_RUNNING, OPEN, Task, TaskState, require_open
 
 _tasks = tables.tasks.c
+_IS_NEW = _tasks.state == TaskState.NEW
 _IS_OPEN = _tasks.state.in_(sorted(OPEN))
 
 
@@ -65,6 +66,9 @@ _CREDIT = _HEARD.values(
     uploads=_tasks.uploads + 1,
     state=TaskState.RUNNING,
     code=CODE_RUNNING,
+    # What was said of a start that had to wait is over with the first upload.
+    message=case((_IS_NEW, null()), else_=_tasks.message),
+    detail=case((_IS_NEW, null()), else_=_tasks.detail),
 ).returning(_tasks.docs)
 
 

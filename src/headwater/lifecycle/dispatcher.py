@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -145,7 +146,7 @@ class Dispatcher:
                 )
             case Again() if notice.tries + 1 <= len(self._pauses):
                 log.warning("task.start_put_off", task=notice.task, attempt=notice.attempt, why=outcome.why)
-                await self._db.write(_put_off_start, notice, until=at + self._pause(notice, outcome))
+                await self._db.write(_put_off_start, notice, outcome, at=at, until=at + self._pause(notice, outcome))
             case Again() | Refused():
                 log.warning("task.start_failed", task=notice.task, attempt=notice.attempt, why=outcome.why)
                 await self._db.write(_give_up_start, notice, outcome, at=at)
@@ -189,13 +190,16 @@ def task_endpoint(public_url: str, task: str, token: str) -> str:
     return f"{public_url.rstrip('/')}/actions/tasks/{task}.{token}"
 
 
-def _put_off_start(tx: Transaction, notice: Notice, *, until: datetime) -> None:
-    task = objects.find(tx, TASKS, notice.task)
+def _put_off_start(tx: Transaction, notice: Notice, outcome: Again, *, at: datetime, until: datetime) -> None:
+    task = objects.find(tx, TASKS, notice.task, lock=True)
     if task is None or task.attempt != notice.attempt or task.state is not TaskState.NEW:
         # It has ended, or its EC is at work though it did not answer: another start would double it.
         notices.done(tx, notice)
     else:
         notices.put_off(tx, notice, until=until)
+        # Whoever wonders why the task is still new can read it there.
+        waiting = replace(task, message=f"{outcome.why}; it is tried again", detail=outcome.detail)
+        tasks.change(tx, task, waiting, at=at)
 
 
 def _give_up_start(tx: Transaction, notice: Notice, outcome: Again | Refused, *, at: datetime) -> None:
