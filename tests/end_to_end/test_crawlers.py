@@ -137,9 +137,11 @@ def test_a_crawler_that_goes_on_after_the_end_is_refused(client, ec, ending, exp
 def test_a_start_that_waits_survives_a_restart(headwater, client):
     port = free_port()
     headwater.stop()
-    headwater.environment["HEADWATER_NOTICE_PAUSES"] = "[1, 1, 1, 1]"
+    headwater.environment["HEADWATER_NOTICE_PAUSES"] = "[5, 5, 5, 5]"
     headwater.start()
     _, task = _task(client, f"http://127.0.0.1:{port}")
+    # Between two tries: a claim that is being worked on comes back only when its lease has run out.
+    wait_for(lambda: "tried again" in (_now(client, task)["message"] or ""))
     headwater.kill()
     ec = CrawlerServer(port)
     headwater.start()
