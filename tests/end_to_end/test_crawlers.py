@@ -17,7 +17,7 @@ def ec():
 
 @pytest.fixture
 def headwater(serve):
-    return serve(HEADWATER_NOTICE_PAUSES="[0.2, 0.2, 0.2, 0.2]")
+    return serve(HEADWATER_NOTICE_PAUSES="[0.2, 0.2, 1, 3]")
 
 
 @pytest.fixture
