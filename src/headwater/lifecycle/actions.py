@@ -208,8 +208,8 @@ def started(
 ) -> None:
     """Take the EC's answer to a start."""
     notices.done(tx, notice)
-    task = objects.find(tx, TASKS, notice.task, lock=True)
-    if task is None or task.attempt != notice.attempt:
+    task = told_of(tx, notice, lock=True)
+    if task is None:
         return
     # Kept even when the task has ended meanwhile: the EC has yet to be told so, there.
     task = tasks.change(tx, task, replace(task, callback=callback), at=at)
@@ -222,11 +222,17 @@ def started(
 def not_started(tx: Transaction, notice: Notice, *, code: int, message: str, detail: Any, at: datetime) -> None:
     """Fail a task that its EC did not take."""
     notices.done(tx, notice)
-    task = objects.find(tx, TASKS, notice.task, lock=True)
-    if task is None or task.attempt != notice.attempt or not task.is_open:
+    task = told_of(tx, notice, lock=True)
+    if task is None or not task.is_open:
         return
     failed = move(task, TaskState.FAILED, code=code, at=at, reason=Reason.START_FAILED, message=message, detail=detail)
     tasks.change(tx, task, failed, at=at)
+
+
+def told_of(tx: Transaction, notice: Notice, *, lock: bool = False) -> Task | None:
+    """Return the task that a notice tells of; None if it is gone, or at another attempt by now."""
+    task = objects.find(tx, TASKS, notice.task, lock=lock)
+    return None if task is None or task.attempt != notice.attempt else task
 
 
 def take_out(tx: Transaction, task: Task, *, at: datetime) -> int | None:

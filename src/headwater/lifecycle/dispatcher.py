@@ -170,8 +170,8 @@ class Dispatcher:
         return timedelta(seconds=max(self._pauses[notice.tries], outcome.after))
 
     def _start_body(self, tx: Transaction, notice: Notice) -> dict[str, Any] | None:
-        task = objects.find(tx, TASKS, notice.task)
-        if task is None or task.attempt != notice.attempt or not task.is_open:
+        task = actions.told_of(tx, notice)
+        if task is None or not task.is_open:
             return None
         crawler = objects.get(tx, CRAWLERS, task.crawler)
         token = self._vault.task_token(task.fid, task.attempt)
@@ -191,8 +191,8 @@ def task_endpoint(public_url: str, task: str, token: str) -> str:
 
 
 def _put_off_start(tx: Transaction, notice: Notice, outcome: Again, *, at: datetime, until: datetime) -> None:
-    task = objects.find(tx, TASKS, notice.task, lock=True)
-    if task is None or task.attempt != notice.attempt or task.state is not TaskState.NEW:
+    task = actions.told_of(tx, notice, lock=True)
+    if task is None or task.state is not TaskState.NEW:
         # It has ended, or its EC is at work though it did not answer: another start would double it.
         notices.done(tx, notice)
     else:
@@ -211,5 +211,5 @@ def _give_up_start(tx: Transaction, notice: Notice, outcome: Again | Refused, *,
 
 
 def _callback(tx: Transaction, notice: Notice) -> str | None:
-    task = objects.find(tx, TASKS, notice.task)
-    return None if task is None or task.attempt != notice.attempt else task.callback
+    task = actions.told_of(tx, notice)
+    return None if task is None else task.callback
