@@ -2,27 +2,36 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 
 from headwater.catalog import crawlers, objects
+from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.crawler import Crawler
 from headwater.domain.external import Definition, External
 from headwater.domain.fid import new_fid
-from headwater.domain.stream import Segment, Stream, Visibility
-from headwater.domain.task import Origin, Publish, Task, TaskState
+from headwater.domain.stream import Segment, Stream
+from headwater.domain.task import Origin, Publish, Task, TaskFilter, TaskState
 from headwater.ingest.intake import Limits
 from headwater.ingest.upload import Receipt, Uploads
-from headwater.lake.engine import Engine
+from headwater.lake.engine import Engine, lines
 from headwater.lake.store import LocalStore
-from headwater.lifecycle import actions
+from headwater.lifecycle import actions, bulk
 from headwater.lifecycle.actions import Opened
+from headwater.lifecycle.bulk import Moved
+from headwater.streams.changes import Follower
+from headwater.streams.compaction import Compaction
+from headwater.streams.effects import Effects
+from headwater.streams.erasure import Eraser
+from headwater.streams.history import Historian
 from headwater.streams.reading import Reader
+from headwater.streams.retention import Purged, Retention
+from headwater.streams.views import NOW, View
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = "a secret key for tests, long enough"
@@ -34,7 +43,13 @@ def _common(at: datetime) -> dict[str, Any]:
 
 def a_stream(at: datetime = AT, **fields: Any) -> Stream:
     """A new stream."""
-    return Stream(**(_common(at) | {"stream_version": 0, "top_layer": 0, "docs": 0, "docs_version": 0} | fields))
+    return Stream(
+        **(
+            _common(at)
+            | {"stream_version": 0, "top_layer": 0, "docs": 0, "docs_version": 0, "purged_version": 0}
+            | fields
+        )
+    )
 
 
 def an_external(at: datetime = AT, **fields: Any) -> External:
@@ -85,9 +100,7 @@ def a_segment(task: Task, **fields: Any) -> Segment:
         "max_id": b"z",
         "added_version": 1,
         "removed_version": None,
-        "total": 1,
-        "idempotency_key": None,
-        "body_digest": None,
+        "base": 0,
         "created_at": AT,
     }
     return Segment(**(base | fields))
@@ -123,6 +136,12 @@ class World:
         limits = limits or Limits(upload=1 << 30, document=1 << 20)
         self.uploads = Uploads(db, self.store, limits=limits, threads=2, clock=self.clock)
         self.reader = Reader(db, self.engine)
+        self.follower = Follower(db, self.engine)
+        self.effects = Effects(db, self.engine)
+        self.historian = Historian(db, self.engine)
+        self.eraser = Eraser(db, self.engine, self.store, clock=self.clock)
+        self.compaction = Compaction(db, self.engine, self.store, clock=self.clock)
+        self.retention = Retention(db, self.store, keep=timedelta(days=30), clock=self.clock)
 
     def clock(self) -> datetime:
         """The time, which stands still until the test moves it."""
@@ -191,6 +210,33 @@ class World:
         self.wait(seconds=1)
         return await self.db.write(actions.restore, task.fid, at=self.at)
 
+    async def revert(self, stream: str, **wanted: Any) -> Moved:
+        """Delete the tasks of a stream that a filter means."""
+        self.wait(seconds=1)
+        return await self.db.write(bulk.revert, stream, TaskFilter(**wanted), vault=self.vault, at=self.at)
+
+    async def restore_all(self, stream: str, **wanted: Any) -> Moved:
+        """Restore the deleted tasks of a stream that a filter means."""
+        self.wait(seconds=1)
+        return await self.db.write(bulk.restore, stream, TaskFilter(**wanted), at=self.at)
+
+    async def compact(self) -> None:
+        """Merge all that is to be merged."""
+        while await self.compaction.turn():
+            pass
+
+    async def purge(self, *, before: datetime | None = None) -> Purged:
+        """Purge what was removed before a moment, or by now, and delete the files at once."""
+        purged = await self.retention.purge(before=before or self.at, at=self.at, leave=timedelta(0))
+        await self.retention.delete_garbage(at=self.at + READERS_LEAVE)
+        return purged
+
+    async def changes(self, stream: str, since: int, *, limit: int | None = None, view: View = NOW) -> tuple[int, list]:
+        """The net changes of a stream since a version: up to which one, and they."""
+        changes = await self.follower.since(stream, since, view, limit=limit)
+        lines = b"".join([piece async for piece in changes.lines])
+        return changes.version, [json.loads(line) for line in lines.splitlines()]
+
     async def done(self, crawler: Crawler, docs: list[dict[str, Any]]) -> Task:
         """A task that uploaded documents and ended well."""
         task = await self.task(crawler)
@@ -205,14 +251,14 @@ class World:
         """A stream as it is stored now."""
         return await self.db.read(objects.get, STREAMS, fid)
 
-    async def export(self, stream: str, version: int | None = None) -> bytes:
+    async def export(self, stream: str, version: int | None = None, *, without: Iterable[str] = ()) -> bytes:
         """What a stream shows, now or at a version, as NDJSON."""
-        visibility = None if version is None else Visibility(version=version)
-        return b"".join([piece async for piece in await self.reader.export(stream, visibility)])
+        documents = await self.reader.documents(stream, View(as_of=version, without=frozenset(without)))
+        return b"".join([lines(batch) async for batch in self.reader.batches(documents)])
 
-    async def shown(self, stream: str, version: int | None = None) -> dict[str, Any]:
+    async def shown(self, stream: str, version: int | None = None, *, without: Iterable[str] = ()) -> dict[str, Any]:
         """What a stream shows, by id (of documents whose id is in ``id``)."""
-        docs = [json.loads(line) for line in (await self.export(stream, version)).splitlines()]
+        docs = [json.loads(line) for line in (await self.export(stream, version, without=without)).splitlines()]
         return {doc["id"]: doc for doc in docs}
 
 

@@ -1,6 +1,6 @@
 """Segments on disk, for tests."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from uuid import uuid4
 import pyarrow as pa
 import pytest
 
-from headwater.domain.stream import Segment, segment_path
+from headwater.domain.stream import Seen, Segment, segment_path
+from headwater.lake import winners
+from headwater.lake.engine import Engine, Found
 from headwater.lake.segment import SCHEMA, SegmentWriter
 from headwater.lake.store import LocalStore
 
@@ -54,9 +56,7 @@ def write(store: LocalStore, rows: Sequence[Row], *, layer: int = 1, task: str =
         max_id=written.max_id,
         added_version=layer,
         removed_version=None,
-        total=written.docs,
-        idempotency_key=None,
-        body_digest=None,
+        base=0,
         created_at=datetime(2026, 3, 1, tzinfo=UTC),
     )
 
@@ -69,3 +69,69 @@ def files_in(store: LocalStore) -> list[str]:
 def text_of(value: Any) -> str:
     """A document's text with a value in it."""
     return f'{{"v": {value}}}\n'
+
+
+def task_of(layer: int) -> str:
+    """The task that wrote a layer."""
+    return f"{layer:032x}"
+
+
+def seen(segments: Sequence[Segment]) -> list[Seen]:
+    """Segments that are seen whole."""
+    return [Seen(segment=segment) for segment in segments]
+
+
+class Lake:
+    """A store with an engine over it."""
+
+    def __init__(self, folder: Path, *, memory: int = 500 << 20) -> None:
+        self.store = LocalStore(folder / "lake")
+        self.spill = folder / "spill"
+        self.engine = Engine(self.store, memory=memory, spill=self.spill, threads=2)
+
+    def keep(self, history: Sequence[Sequence[Row]]) -> list[Segment]:
+        """Write a history's segments; they come back in no order of theirs."""
+        written = [write(self.store, rows, layer=layer, task=task_of(layer)) for layer, rows in enumerate(history)]
+        return written[1::2] + written[::2]
+
+    def page(self, segments: Sequence[Segment], **asked: Any) -> list[Found]:
+        """A page of what the segments show."""
+        return winners.page(self.engine, seen(segments), **asked)
+
+    def one(self, segments: Sequence[Segment], doc_id: str) -> Found | None:
+        """One document that the segments show."""
+        return winners.one(self.engine, seen(segments), doc_id)
+
+    def count(self, segments: Sequence[Segment]) -> int:
+        """How many documents the segments show."""
+        return winners.count(self.engine, seen(segments))
+
+    def export(self, segments: Sequence[Segment]) -> Iterator[pa.RecordBatch]:
+        """All documents that the segments show, range by range."""
+        bounds = winners.bounds(self.engine, seen(segments))
+        for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
+            yield from winners.between(self.engine, seen(segments), after=after, bound=bound)
+
+    def exported(self, segments: Sequence[Segment]) -> list[Found]:
+        """The same, one by one."""
+        return [
+            Found(id=row["doc_id"], task=row["task"], text=row["doc"])
+            for batch in self.export(segments)
+            for row in batch.to_pylist()
+        ]
+
+    def pages(self, segments: Sequence[Segment], *, limit: int) -> list[Found]:
+        """Page through everything."""
+        found, after = [], None
+        while page := self.page(segments, after=after, limit=limit):
+            found += page
+            after = page[-1].id
+        return found
+
+    def arrivals(self, segment: Segment, *, limit: int) -> list[tuple[int, Found]]:
+        """Page through a segment in order of arrival."""
+        found, after = [], -1
+        while page := winners.arrived(self.engine, segment, after=after, limit=limit):
+            found += page
+            after = page[-1][0]
+        return found

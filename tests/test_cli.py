@@ -1,10 +1,15 @@
+import asyncio
 import socket
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from headwater.catalog import migrate
+from builders import SECRET, World
+from headwater.catalog import migrate, segments
+from headwater.catalog.database import Database
 from headwater.cli import app
+from headwater.domain.stream import Visibility
 
 
 @pytest.fixture
@@ -87,3 +92,69 @@ def test_a_data_directory_that_cannot_be_made_is_told(run, tmp_path):
     answer = run("keys", "list", "--data", str(tmp_path / "file" / "data"))
     assert answer.exit_code == 1
     assert "the data directory" in answer.stderr
+
+
+def _documents(folder) -> int:
+    """How many documents lie in the lake's files."""
+    return sum(pq.ParquetFile(file).metadata.num_rows for file in folder.rglob("*.parquet"))
+
+
+async def _uploaded(world, folder):
+    """A data directory with a task of two uploads, and a deleted one."""
+    crawler = await world.crawler()
+    kept = await world.task(crawler)
+    for name in "ab":
+        await world.upload(kept, [{"id": name}])
+    await world.report(kept, 200)
+    await world.delete(await world.done(crawler, [{"id": "gone"}]))
+    return crawler, folder / "lake"
+
+
+@pytest.fixture
+def operated(run, sqlite_url, tmp_path, monkeypatch):
+    """A data directory that a world fills and the command line works on."""
+    monkeypatch.setenv("HEADWATER_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("HEADWATER_SECRET_KEY", SECRET)
+    monkeypatch.setenv("HEADWATER_DATA", str(tmp_path))
+    db = Database(sqlite_url)
+    world = World(db, tmp_path)
+    yield world, run
+    world.close()
+    db.close()
+
+
+def test_compact_merges_what_has_ended(operated, tmp_path):
+    world, run = operated
+    crawler, lake = asyncio.run(_uploaded(world, tmp_path))
+    answer = run("compact")
+    assert (answer.exit_code, answer.stdout) == (0, "Compacted 1 attempt of tasks; deleted 0 files merged earlier.\n")
+    assert len(asyncio.run(world.db.read(segments.visible, crawler.stream, Visibility(version=2)))) == 1
+    assert _documents(lake) == 5  # the former files are left for an hour to those who read them
+    assert run("compact").stdout == "Compacted 0 attempts of tasks; deleted 0 files merged earlier.\n"
+
+
+def test_purge_deletes_what_was_removed_long_enough_ago_at_once(operated, tmp_path):
+    world, run = operated
+    crawler, lake = asyncio.run(_uploaded(world, tmp_path))
+    for age, left in (("9999d", 3), ("0", 2)):
+        answer = run("purge", "--older-than", age, "--yes")
+        assert (answer.exit_code, _documents(lake)) == (0, left)
+    assert answer.stdout == "Purged 1 document version; deleted 1 file.\n"
+    assert set(asyncio.run(world.shown(crawler.stream))) == {"a", "b"}
+
+
+def test_purge_asks_first(operated, tmp_path):
+    world, run = operated
+    _, lake = asyncio.run(_uploaded(world, tmp_path))
+    answer = run("purge", "--older-than", "0")
+    assert answer.exit_code == 1
+    assert "Nothing brings back" in answer.stderr
+    assert _documents(lake) == 3
+
+
+@pytest.mark.parametrize("age", ["", "x", "5", "1y", "-1d", "1.5d"])
+def test_an_age_that_is_none_is_told_in_one_line(run, age):
+    answer = run("purge", "--older-than", age, "--yes")
+    assert answer.exit_code != 0
+    assert "is no age" in answer.stderr
+    assert answer.stderr.count("\n") == 1

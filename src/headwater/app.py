@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, Generator
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +12,21 @@ import structlog
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 
-from headwater.api import crawlers, ec, errors, externals, health, links, openapi, reading, streams, tasks
+from headwater.api import (
+    bulk,
+    crawlers,
+    ec,
+    errors,
+    exporting,
+    externals,
+    following,
+    health,
+    links,
+    openapi,
+    reading,
+    streams,
+    tasks,
+)
 from headwater.api.parts import Parts
 from headwater.api.queries import refuse_unknown
 from headwater.api.reception import Reception
@@ -30,7 +44,13 @@ from headwater.lake.store import LocalStore
 from headwater.lifecycle.dispatcher import Dispatcher
 from headwater.lifecycle.outbound import Outbound
 from headwater.settings import Settings
+from headwater.streams.changes import Follower
+from headwater.streams.compaction import Compaction
+from headwater.streams.effects import Effects
+from headwater.streams.erasure import Eraser
+from headwater.streams.history import Historian
 from headwater.streams.reading import Reader
+from headwater.streams.retention import Retention
 from headwater.streams.tally import Tally
 
 log = structlog.get_logger(__name__)
@@ -79,7 +99,8 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None) -> FastA
         ],
     )
     # Longer paths first: a document's id may hold anything.
-    routers = [part.router for part in (health, links, streams, externals, crawlers, tasks, ec, reading)]
+    parts = (health, links, streams, externals, crawlers, tasks, bulk, ec, exporting, following, reading)
+    routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
     errors.install(app, routes=[route for router in routers for route in router.routes])
@@ -97,17 +118,8 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
     prepare_catalog(settings)
     async with contextlib.AsyncExitStack() as stack:
         vault = Vault(secret_key(settings))
-        db = Database(settings.catalog_url)
-        stack.callback(db.close)
+        db, store, engine = stack.enter_context(opened(settings))
         await _make_admin_key(db, settings)
-        store = LocalStore(settings.data / "lake")
-        engine = Engine(
-            store,
-            memory=settings.query_memory,
-            spill=settings.data.resolve() / "spill",
-            threads=settings.query_threads,
-        )
-        stack.callback(engine.close)
         limits = Limits(upload=settings.max_upload, document=settings.max_document)
         uploads = Uploads(db, store, limits=limits, threads=settings.upload_threads, clock=now)
         stack.callback(uploads.close)
@@ -115,7 +127,16 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
         dispatcher = Dispatcher(
             db, outbound, vault=vault, public_url=settings.reached_at, clock=now, pauses=settings.notice_pauses
         )
-        for loop in (dispatcher.run(), Tally(db, engine).run(), _sweep_for_ever(db, store)):
+        follower = Follower(db, engine)
+        stack.callback(follower.close)
+        loops = (
+            dispatcher.run(),
+            Tally(db, engine).run(),
+            Compaction(db, engine, store, clock=now).run(),
+            Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run(),
+            _sweep_for_ever(db, store),
+        )
+        for loop in loops:
             stack.push_async_callback(_cancelled, asyncio.create_task(loop))
         yield Parts(
             db=db,
@@ -123,10 +144,27 @@ async def running(settings: Settings, *, outbound: Outbound) -> AsyncGenerator[P
             engine=engine,
             uploads=uploads,
             reader=Reader(db, engine),
+            historian=Historian(db, engine),
+            follower=follower,
+            effects=Effects(db, engine),
+            eraser=Eraser(db, engine, store, clock=now),
             vault=vault,
             clock=now,
             public_url=settings.reached_at,
         )
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Generator[tuple[Database, LocalStore, Engine]]:
+    """Open catalog, store and engine; close them in the end."""
+    with contextlib.ExitStack() as stack:
+        db = Database(settings.catalog_url)
+        stack.callback(db.close)
+        store = LocalStore(settings.data / "lake")
+        spill = settings.data.resolve() / "spill"
+        engine = Engine(store, memory=settings.query_memory, spill=spill, threads=settings.query_threads)
+        stack.callback(engine.close)
+        yield db, store, engine
 
 
 def prepare_catalog(settings: Settings) -> None:

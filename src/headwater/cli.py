@@ -1,12 +1,14 @@
-"""The command line: serve, migrate, keys."""
+"""The command line: serve, migrate, compact, purge, keys."""
 
 import asyncio
+import re
 import socket
 import sys
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,6 +20,14 @@ from headwater.catalog.database import Database, Transaction
 from headwater.catalog.keys import Scope
 from headwater.domain.errors import HeadwaterError
 from headwater.settings import Settings, SettingsWrong
+
+if TYPE_CHECKING:  # imported where they are used: 'headwater keys list' need not wait for them
+    import uvicorn
+    from fastapi import FastAPI
+
+    from headwater.api.parts import Parts
+    from headwater.lake.engine import Engine
+    from headwater.lake.store import LocalStore
 
 T = TypeVar("T")
 
@@ -55,8 +65,9 @@ def serve(
     except application.NotReady as error:
         _fail(str(error))
     listening = _listen(settings.host, settings.port)
+    served = application.create_app(settings)
     config = uvicorn.Config(
-        application.create_app(settings),
+        served,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -66,10 +77,24 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=30,
     )
-    server = uvicorn.Server(config)
+    server = _server(config, served)
     server.run(sockets=[listening])
     if not server.started:
         sys.exit(1)
+
+
+def _server(config: "uvicorn.Config", served: "FastAPI") -> "uvicorn.Server":
+    """Return a server that, told to stop, lets go those who wait for changes: they would wait on."""
+    import uvicorn  # noqa: PLC0415 - see serve
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            super().handle_exit(sig, frame)
+            parts: Parts | None = getattr(served.state, "parts", None)
+            if parts is not None:
+                parts.follower.close()
+
+    return Server(config)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -97,6 +122,86 @@ def migrate(data: Data = None) -> None:
         _fail(str(error))
     after = migrations.upgrade(settings.catalog_url)
     typer.echo(f"The database was at version {before or 'none'} and is at {after}.")
+
+
+@app.command()
+def compact(data: Data = None) -> None:
+    """Merge the segments of all tasks that have ended, now; a server does so by itself."""
+    from headwater.streams.compaction import Compaction  # noqa: PLC0415 - see serve
+    from headwater.streams.retention import Retention  # noqa: PLC0415
+
+    async def work(db: Database, store: "LocalStore", engine: "Engine") -> str:
+        compaction = Compaction(db, engine, store, clock=_now)
+        attempts = 0
+        while done := await compaction.turn():
+            attempts += done
+        deleted = await Retention(db, store, keep=timedelta(0), clock=_now).delete_garbage(at=_now())
+        return f"Compacted {_many(attempts, 'attempt')} of tasks; deleted {_many(deleted, 'file')} merged earlier."
+
+    _on_lake(data, work)
+
+
+@app.command()
+def purge(
+    older_than: Annotated[
+        str,
+        typer.Option(help="How long ago streams stopped showing it: 30d, 12h, 0.", metavar="AGE"),
+    ],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Delete for good what no stream has shown for a time: deleted tasks, replaced attempts, former versions.
+
+    The files are deleted at once, also under somebody who is reading a former version of a stream.
+    """
+    from headwater.streams.retention import Retention  # noqa: PLC0415 - see serve
+
+    age = _age(older_than)
+    if not yes:
+        typer.confirm(f"Nothing brings back what no stream has shown for {older_than}. Go on?", abort=True, err=True)
+
+    async def work(db: Database, store: "LocalStore", _engine: "Engine") -> str:
+        retention = Retention(db, store, keep=age, clock=_now)
+        at = _now()
+        purged = await retention.purge(before=at - age, at=at, leave=timedelta(0))
+        deleted = await retention.delete_garbage(at=at)
+        return f"Purged {_many(purged.docs, 'document version')}; deleted {_many(deleted, 'file')}."
+
+    _on_lake(data, work)
+
+
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def _age(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})([smhd]?)", text.strip())
+    if found is None or (not found[2] and int(found[1])):
+        _fail(f"--older-than {text!r} is no age: give a number and s, m, h or d, such as 30d, or 0")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _many(number: int, thing: str) -> str:
+    return f"{number} {thing if number == 1 else thing + 's'}"
+
+
+def _on_lake(data: Path | None, work: "Callable[[Database, LocalStore, Engine], Awaitable[str]]") -> None:
+    """Do something with catalog and lake, beside a server that runs or without one, and say what it came to."""
+    from headwater import app as application  # noqa: PLC0415 - see serve
+
+    async def do() -> str:
+        with application.opened(settings) as (db, store, engine):
+            return await work(db, store, engine)
+
+    settings = _settings(data=data)
+    try:
+        application.prepare_catalog(settings)
+        typer.echo(asyncio.run(do()))
+    except (application.NotReady, HeadwaterError) as error:
+        _fail(str(error))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @keys.command("create")

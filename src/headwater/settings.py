@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     query_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads for reading streams; unset, one a core."
     )
+    retention_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=36500,
+        description="Days for which what a stream no longer shows is kept: deleted tasks can be restored, and "
+        "former versions read, so long.",
+    )
     notice_pauses: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         default=(2.0, 6.0, 16.0, 36.0),
         description="Seconds between tries to reach a crawler; there is one try more than pauses.",

@@ -253,7 +253,10 @@ async def test_delete_and_restore_over_http(api, made, assert_problem):
     restored = await api.post(f"/actions/tasks/{second['fid']}/restore")
     assert restored.json()["payload"]["removed_at"] is None
     assert (await api.get(export)).content == after
-    assert_problem(await api.delete(f"/actions/tasks/{second['fid']}?dry_run=true"), 400, "request-invalid")
+    for path in (f"/actions/tasks/{second['fid']}", f"/tasks/{second['fid']}"):
+        foreseen = await api.delete(f"{path}?dry_run=true")
+        assert foreseen.json()["payload"] == {"removed": 1, "restored": 1, "unaffected": 0}
+        assert_problem(await api.delete(f"{path}?dryrun=true"), 400, "request-invalid")
     assert (await api.get(export)).content == after
 
 

@@ -1,11 +1,13 @@
 from itertools import product
 
-import pytest
-
 from builders import AT, a_segment
 from headwater.catalog import segments
-from headwater.catalog.segments import KeyTaken
-from headwater.domain.stream import Visibility
+from headwater.domain.stream import Segment, Visibility
+
+
+def _is_visible(segment: Segment, version: int) -> bool:
+    added, removed = segment.added_version, segment.removed_version
+    return added is not None and added <= version and (removed is None or version < removed)
 
 
 async def _added(world, task, **fields):
@@ -23,7 +25,7 @@ async def test_what_is_visible_at_each_version_is_what_the_domain_says(world):
     ]
     for version in range(6):
         found = await world.db.read(segments.visible, task.stream, Visibility(version=version))
-        assert found == [row for row in rows if row.visible_at(version)]
+        assert [one.segment for one in found] == [row for row in rows if _is_visible(row, version)]
 
 
 async def test_files_that_cannot_hold_an_id_are_left_out(world):
@@ -33,7 +35,7 @@ async def test_files_that_cannot_hold_an_id_are_left_out(world):
 
     async def layers(**asked):
         found = await world.db.read(segments.visible, task.stream, Visibility(version=1), **asked)
-        return [segment.layer for segment in found]
+        return [one.segment.layer for one in found]
 
     assert await layers(holding="b") == [0, 1]
     assert await layers(holding="d") == [1]
@@ -41,16 +43,6 @@ async def test_files_that_cannot_hold_an_id_are_left_out(world):
     assert await layers(holding="") == [3]
     assert await layers(holding="z\0") == []
     assert await layers(from_id="cc") == [1, 2]
-
-
-async def test_a_key_is_taken_once_for_an_attempt(world):
-    task = await world.task()
-    first = await _added(world, task, idempotency_key="k")
-    assert await world.db.read(segments.by_key, task.fid, 1, "k") == first
-    with pytest.raises(KeyTaken):
-        await _added(world, task, idempotency_key="k")
-    await _added(world, task, idempotency_key="k", attempt=2)
-    await _added(world, task, idempotency_key="l")
 
 
 async def test_very_many_segments_can_be_taken_out_and_put_back_at_once(world):
@@ -65,15 +57,18 @@ async def test_very_many_segments_can_be_taken_out_and_put_back_at_once(world):
     assert await world.db.read(segments.docs_in, shown) == 2000
     await world.db.write(segments.take_out, shown, version=2)
     assert await world.db.read(segments.docs_in, shown) is None
-    gone = await world.db.read(segments.removed_at, task.fid, 2)
+    gone = await world.db.read(segments.removed_at, [task.fid], 2)
     await world.db.write(segments.put_back, gone, version=3, at=AT)
     assert await world.db.read(segments.docs_in, shown) == 2000
     assert len(await world.db.read(segments.visible, task.stream, Visibility(version=2))) == 0
 
 
-async def test_the_paths_that_segments_name_are_known(world):
+async def test_a_file_is_named_until_its_last_row_is_gone(world):
     task = await world.task()
-    await _added(world, task, path="here")
-    assert await world.db.read(segments.named, ["here", "there"]) == {"here"}
-    await world.db.write(segments.forget, task.fid)
-    assert await world.db.read(segments.named, ["here"]) == set()
+    row = await _added(world, task, path="here", removed_version=2)
+    await world.db.write(segments.put_back, [row], version=3, at=AT)
+    await _added(world, task, path="there", docs=5, removed_version=2)
+    assert await world.db.write(segments.purge, segments.removed_by(task.stream, 2)) == (5, ["there"])
+    assert await world.db.read(segments.still_named, ["here", "there"]) == {"here"}
+    assert await world.db.write(segments.purge, segments.of_task(task.fid)) == (1, ["here"])
+    assert await world.db.read(segments.still_named, ["here"]) == set()

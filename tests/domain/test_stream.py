@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import a_segment, a_task
-from headwater.domain.stream import LONGEST_BOUND, id_bounds, segment_path
+from builders import AT, a_stream
+from headwater.domain.stream import LONGEST_BOUND, Change, Erasure, LogEntry, arrival_of, id_bounds, segment_path
 
 #: Ids that are short, about as long as a bound, or longer and alike up to there; of one to four bytes a character.
 PREFIXES = [
@@ -19,21 +19,26 @@ PREFIXES = [
 IDS = st.builds(str.__add__, st.sampled_from(PREFIXES), st.text(max_size=5) | st.sampled_from(["\U0010ffff" * 40]))
 
 
-@pytest.mark.parametrize(
-    ("added", "removed", "shown"),
-    [
-        (None, None, []),
-        (3, None, [3, 4, 5, 6]),
-        (1, None, [1, 2, 3, 4, 5, 6]),
-        (3, 5, [3, 4]),
-        (3, 4, [3]),
-        (3, 3, []),
-        (None, 4, []),
-    ],
-)
-def test_a_segment_shows_from_the_version_that_added_it_until_the_one_that_removed_it(added, removed, shown):
-    segment = a_segment(a_task(), added_version=added, removed_version=removed)
-    assert [version for version in range(1, 7) if segment.visible_at(version)] == shown
+@pytest.mark.parametrize(("purged", "kept"), [(0, [0, 1, 2, 3, 4]), (1, [0, 1, 2, 3, 4]), (3, [0, 3, 4]), (4, [0, 4])])
+def test_a_stream_remembers_its_beginning_and_what_is_not_purged(purged, kept):
+    stream = a_stream(stream_version=4, purged_version=purged)
+    assert [version for version in range(7) if stream.remembers(version)] == kept
+
+
+def test_a_document_came_with_the_upload_that_reaches_its_place():
+    uploads = [_upload(version, docs=docs) for version, docs in ((3, 2), (5, 1), (6, 4))]
+    assert [arrival_of(uploads, place).version for place in range(7)] == [3, 3, 5, 6, 6, 6, 6]
+    assert arrival_of(uploads, 7) is None
+    assert arrival_of([], 0) is None
+
+
+def _upload(version: int, *, docs: int) -> LogEntry:
+    return LogEntry(stream="s", version=version, at=AT, change=Change.UPLOAD, task="t", attempt=1, docs=docs)
+
+
+def test_an_erased_document_showed_from_each_version_that_added_it_until_the_one_that_took_it_out():
+    erasure = Erasure(stream="s", version=9, doc_id=b"a", shown=[(2, 4), (6, None)])
+    assert [version for version in range(9) if erasure.showed_at(version)] == [2, 3, 6, 7, 8]
 
 
 @settings(deadline=None, max_examples=500)

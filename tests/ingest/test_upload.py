@@ -25,6 +25,7 @@ from headwater.domain.errors import (
 from headwater.domain.task import TaskState
 from headwater.ingest.intake import Limits
 from headwater.ingest.upload import Receipt
+from headwater.streams.views import NOW
 
 STRICT = {"type": "object", "required": ["id"], "properties": {"n": {"type": "integer"}}}
 
@@ -261,7 +262,7 @@ async def test_documents_without_an_id_get_one_from_their_content(world):
     crawler = await world.crawler(external=an_external(doc_id_field=None))
     task = await world.task(crawler)
     await world.upload(task, b'{"b": 1, "a": "x"}\n{ "a": "\\u0078", "b":1 }\n{"a": "y"}\n')
-    page = await world.reader.page(crawler.stream, None, after=None, limit=10)
+    page = await world.reader.page(crawler.stream, NOW, after=None, limit=10)
     assert len(page.docs) == 2
     assert all(found.id.startswith("sha256:") and len(found.id) == 71 for found in page.docs)
     assert {json.loads(found.text)["a"] for found in page.docs} == {"x", "y"}

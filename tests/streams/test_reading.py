@@ -3,16 +3,16 @@ import json
 import pytest
 
 from headwater.domain.errors import NotFound
-from headwater.domain.stream import Visibility
+from headwater.streams.views import NOW, View
 
 
-async def _pages(world, stream, limit, visibility=None):
+async def _pages(world, stream, limit, view=NOW):
     after, ids = None, []
     while True:
-        page = await world.reader.page(stream, visibility, after=after, limit=limit)
+        page = await world.reader.page(stream, view, after=after, limit=limit)
         assert len(page.docs) <= limit
         ids += [found.id for found in page.docs]
-        after, visibility = page.next_after, Visibility(version=page.version)
+        after, view = page.next_after, View(as_of=page.version)
         if after is None:
             return ids
 
@@ -28,19 +28,19 @@ async def test_pages_hold_every_current_document_once_in_id_order(world, limit):
 async def test_a_page_says_where_the_next_begins_only_if_there_is_one(world):
     crawler = await world.crawler()
     await world.done(crawler, [{"id": name} for name in "abc"])
-    page = await world.reader.page(crawler.stream, None, after=None, limit=3)
+    page = await world.reader.page(crawler.stream, NOW, after=None, limit=3)
     assert (len(page.docs), page.next_after) == (3, None)
-    page = await world.reader.page(crawler.stream, None, after=None, limit=2)
+    page = await world.reader.page(crawler.stream, NOW, after=None, limit=2)
     assert (len(page.docs), page.next_after) == (2, "b")
 
 
 async def test_the_pages_of_one_walk_are_of_one_stream_version(world):
     crawler = await world.crawler()
     first = await world.done(crawler, [{"id": name} for name in "abcd"])
-    page = await world.reader.page(crawler.stream, None, after=None, limit=2)
+    page = await world.reader.page(crawler.stream, NOW, after=None, limit=2)
     await world.delete(first)
     await world.done(crawler, [{"id": "bb"}])
-    rest = await world.reader.page(crawler.stream, Visibility(version=page.version), after=page.next_after, limit=10)
+    rest = await world.reader.page(crawler.stream, View(as_of=page.version), after=page.next_after, limit=10)
     assert [found.id for found in rest.docs] == ["c", "d"]
 
 
@@ -49,7 +49,7 @@ async def test_a_document_is_shown_as_it_was_uploaded_with_the_task_that_wrote_i
     await world.done(crawler, b'{"id": "a", "n": 1.50}\n')
     newer = await world.task(crawler)
     await world.upload(newer, b'{ "id":"a",  "n": 2e0, "\\u00e9": "\xc3\xa9" }\n')
-    found = await world.reader.one(crawler.stream, None, "a")
+    found = await world.reader.one(crawler.stream, NOW, "a")
     assert (found.task, found.text) == (newer.fid, '{ "id":"a",  "n": 2e0, "\\u00e9": "é" }\n')
 
 
@@ -59,16 +59,16 @@ async def test_a_document_that_is_not_shown_is_not_found(world):
     await world.delete(task)
     for name in ("a", "zzz", "", "a\x00"):
         with pytest.raises(NotFound):
-            await world.reader.one(crawler.stream, None, name)
+            await world.reader.one(crawler.stream, NOW, name)
     with pytest.raises(NotFound, match="there is no stream"):
-        await world.reader.one("x", None, "a")
+        await world.reader.one("x", NOW, "a")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "ü", "a\x00b", "'; DROP", "x" * 5000, "🦆"])
 async def test_any_text_is_an_id(world, name):
     crawler = await world.crawler()
     await world.done(crawler, [{"id": name, "v": 1}, {"id": "other"}])
-    assert json.loads((await world.reader.one(crawler.stream, None, name)).text) == {"id": name, "v": 1}
+    assert json.loads((await world.reader.one(crawler.stream, NOW, name)).text) == {"id": name, "v": 1}
 
 
 async def test_a_tasks_own_documents_come_in_order_of_arrival_and_all_of_them(world):
@@ -92,6 +92,6 @@ async def test_a_tasks_own_documents_come_in_order_of_arrival_and_all_of_them(wo
 async def test_an_empty_stream_reads_as_nothing(world):
     crawler = await world.crawler()
     assert await world.export(crawler.stream) == b""
-    assert (await world.reader.page(crawler.stream, None, after=None, limit=5)).docs == []
+    assert (await world.reader.page(crawler.stream, NOW, after=None, limit=5)).docs == []
     with pytest.raises(NotFound):
         await world.export("x")

@@ -36,9 +36,14 @@ async def _writes(backend: Backend, bearer: Bearer) -> Key:
     return await _key(backend, bearer, Scope.WRITE)
 
 
+async def _administers(backend: Backend, bearer: Bearer) -> Key:
+    return await _key(backend, bearer, Scope.ADMIN)
+
+
 #: Put among a route's dependencies: who calls it has a key with that scope.
 READS = Depends(_reads)
 WRITES = Depends(_writes)
+ADMINISTERS = Depends(_administers)
 
 
 @dataclass(frozen=True, kw_only=True)

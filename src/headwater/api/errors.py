@@ -247,6 +247,7 @@ _PLAINER = {
     "Extra inputs are not permitted": "there is no such field here, or it is not for callers to write",
     "Unexpected keyword argument": "there is no such field here",
     "Field required": "a value is required",
+    "Input should have timezone info": "a moment with its time zone is expected, such as 2026-03-01T00:00:00Z",
 }
 
 

@@ -12,6 +12,10 @@ from headwater.catalog.vault import Vault
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.store import LocalStore
+from headwater.streams.changes import Follower
+from headwater.streams.effects import Effects
+from headwater.streams.erasure import Eraser
+from headwater.streams.history import Historian
 from headwater.streams.reading import Reader
 
 
@@ -24,6 +28,10 @@ class Parts:
     engine: Engine
     uploads: Uploads
     reader: Reader
+    historian: Historian
+    follower: Follower
+    effects: Effects
+    eraser: Eraser
     vault: Vault
     clock: Callable[[], datetime]
     #: Where ECs reach this Headwater.

@@ -64,6 +64,9 @@ class StreamOut(ObjectOut):
     stream_version: int = Field(description="Grows by one with each change of what the stream shows.", examples=[12])
     docs: int = Field(description="Number of current documents as of `docs_version`.", examples=[2400])
     docs_version: int = Field(description="The stream version at which `docs` was counted.", examples=[12])
+    oldest_version: int = Field(
+        description="The first stream version that can still be read; older ones are purged.", examples=[1]
+    )
     status: StreamStatus | None = Field(description="Of its crawler's latest task; null before the first.")
 
 
@@ -75,6 +78,7 @@ def _out(tx: Transaction, found: list[Stream]) -> list[StreamOut]:
             stream_version=stream.stream_version,
             docs=stream.docs,
             docs_version=stream.docs_version,
+            oldest_version=stream.purged_version,
             status=StreamStatus.of(latest[stream.fid]) if stream.fid in latest else None,
         )
         for stream in found
@@ -92,6 +96,7 @@ async def create_stream(body: NewStream, backend: Backend, response: Response) -
             top_layer=0,
             docs=0,
             docs_version=0,
+            purged_version=0,
             created_at=at,
             updated_at=at,
             version=1,

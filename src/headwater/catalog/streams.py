@@ -1,14 +1,16 @@
 """A stream's counters, its log, and how many documents it shows."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, update
 
 from headwater.catalog import tables
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
-from headwater.domain.stream import Change, LogEntry, Stream
+from headwater.domain.stream import Change, Erasure, LogEntry, Stream
 from headwater.domain.task import Publish, Task
 
 _streams = tables.streams.c
@@ -38,29 +40,42 @@ def put_on_top(tx: Transaction, task: Task, *, docs: int, at: datetime) -> tuple
     for its success.
     """
     live = task.publish is Publish.LIVE
-    layer, version = _count_up(tx, task, layers=1, versions=int(live))
+    layer, version = _count_up(tx, task.stream, layers=1, versions=int(live))
     if not live:
         return layer, None
-    _tell(tx, task, Change.UPLOAD, version=version, docs=docs, at=at)
+    _tell(tx, _entry_of(task, Change.UPLOAD, version=version, docs=docs, at=at))
     return layer, version
 
 
 def advance(tx: Transaction, task: Task, change: Change, *, docs: int, at: datetime) -> int:
-    """Begin the stream's next version, log what makes it, and return it."""
-    _, version = _count_up(tx, task, layers=0, versions=1)
-    _tell(tx, task, change, version=version, docs=docs, at=at)
+    """Begin the next version of a task's stream, log what makes it, and return it."""
+    _, version = _count_up(tx, task.stream, layers=0, versions=1)
+    _tell(tx, _entry_of(task, change, version=version, docs=docs, at=at))
     return version
 
 
-def _count_up(tx: Transaction, task: Task, *, layers: int, versions: int) -> tuple[int, int]:
-    counted = tx.execute(_COUNT_UP, {"of": task.stream, "layers": layers, "versions": versions}).one()
+def advance_together(
+    tx: Transaction, stream: str, change: Change, *, tasks: Sequence[str] | None, docs: int, at: datetime
+) -> int:
+    """Begin a stream's next version, which several tasks make together, or none; log that, and return it."""
+    _, version = _count_up(tx, stream, layers=0, versions=1)
+    together = None if tasks is None else list(tasks)
+    _tell(tx, LogEntry(stream=stream, version=version, at=at, change=change, tasks=together, docs=docs))
+    return version
+
+
+def _count_up(tx: Transaction, stream: str, *, layers: int, versions: int) -> tuple[int, int]:
+    counted = tx.execute(_COUNT_UP, {"of": stream, "layers": layers, "versions": versions}).one()
     return counted.top_layer, counted.stream_version
 
 
-def _tell(tx: Transaction, task: Task, change: Change, *, version: int, docs: int, at: datetime) -> None:
-    entry = LogEntry(
+def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: datetime) -> LogEntry:
+    return LogEntry(
         stream=task.stream, version=version, at=at, change=change, task=task.fid, attempt=task.attempt, docs=docs
     )
+
+
+def _tell(tx: Transaction, entry: LogEntry) -> None:
     tx.execute(_ADD_TO_LOG, asdict(entry))
     tx.announce(CHANGED)
 
@@ -71,6 +86,94 @@ def log(tx: Transaction, stream: str, *, before: int | None, limit: int) -> list
     if before is not None:
         wanted = wanted.where(_log.version < before)
     return tx.values(wanted, LogEntry)
+
+
+def arrivals(tx: Transaction, task: str, attempt: int) -> list[LogEntry]:
+    """Return the lines of a log that tell of the uploads of an attempt as they showed, oldest first."""
+    of_it = (_log.task == task) & (_log.attempt == attempt) & (_log.change == Change.UPLOAD)
+    return tx.values(select(tables.stream_log).where(of_it).order_by(_log.version), LogEntry)
+
+
+def arrived_by(tx: Transaction, task: str, attempt: int, *, version: int) -> int:
+    """Return how many documents of an attempt had come, and showed at once, by a stream version."""
+    of_it = (_log.task == task) & (_log.attempt == attempt) & (_log.change == Change.UPLOAD)
+    counted = select(func.coalesce(func.sum(_log.docs), 0)).where(of_it, _log.version <= version)
+    return int(tx.execute(counted).scalar_one())
+
+
+def made_by(tx: Transaction, task: Task) -> int | None:
+    """Return the last stream version that the present attempt of a task made; None if it changed nothing."""
+    return tx.execute(made_by_attempt(literal(task.fid), literal(task.attempt))).scalar_one()
+
+
+def made_by_attempt(task: ColumnElement[str], attempt: ColumnElement[int]) -> Select[Any]:
+    """Select the last stream version that an attempt made."""
+    own = (Change.UPLOAD, Change.PUBLISH, Change.REPLACE)
+    return select(func.max(_log.version)).where(_log.task == task, _log.attempt == attempt, _log.change.in_(own))
+
+
+def within(tx: Transaction, stream: str, *, since: int, until: int, docs: int) -> int:
+    """Return the last version up to ``until`` by which at most so many document versions came and went.
+
+    It is at least the one after ``since``: what one version did is not divided.
+    """
+    steps = select(_log.version, _log.docs).where(_log.stream == stream, _log.version > since, _log.version <= until)
+    reached, moved = since, 0
+    for step in tx.execute(steps.order_by(_log.version)):
+        moved += step.docs
+        if moved > docs and reached > since:
+            break
+        reached = step.version
+        if moved >= docs:
+            break
+    return reached
+
+
+def changes_at(tx: Transaction, stream: str, versions: Collection[int]) -> dict[int, Change]:
+    """Return what versions of a stream did, by version."""
+    rows = tx.execute(select(_log.version, _log.change).where(_log.stream == stream, _log.version.in_(versions)))
+    return {row.version: Change(row.change) for row in rows}
+
+
+def began_at(tx: Transaction, stream: str, version: int) -> datetime | None:
+    """Return when a stream came to a version; None if it was made with it."""
+    return tx.execute(select(_log.at).where(_log.stream == stream, _log.version == version)).scalar_one_or_none()
+
+
+def to_purge(tx: Transaction, *, before: datetime) -> list[tuple[str, int]]:
+    """Return streams that had left versions behind by a moment, with the version at which each stood then."""
+    stood = func.max(_log.version)
+    wanted = (
+        select(_log.stream, stood.label("version"))
+        .join(tables.streams, _streams.fid == _log.stream)
+        .where(_log.at <= before, _log.version > _streams.purged_version)
+        .group_by(_log.stream)
+        .order_by(_log.stream)
+    )
+    return [(row.stream, row.version) for row in tx.execute(wanted)]
+
+
+def purged(tx: Transaction, stream: str, *, version: int) -> None:
+    """Keep that a stream is no longer shown as it was before a version, and forget which ids were erased before."""
+    tx.execute(
+        update(tables.streams)
+        .where(_streams.fid == stream, _streams.purged_version < version)
+        .values(purged_version=version)
+    )
+    erasures = tables.erasures.c
+    tx.execute(delete(tables.erasures).where(erasures.stream == stream, erasures.version <= version))
+
+
+def erased(tx: Transaction, erasure: Erasure) -> None:
+    """Keep that a version erased a document."""
+    tx.execute(insert(tables.erasures).values(asdict(erasure)))
+
+
+def erasures(tx: Transaction, stream: str, *, since: int, until: int) -> list[Erasure]:
+    """Return what was erased after a version, up to another, in order."""
+    of_it = tables.erasures.c
+    wanted = select(tables.erasures).where(of_it.stream == stream, of_it.version > since, of_it.version <= until)
+    return tx.values(wanted.order_by(of_it.version), Erasure)
 
 
 def forget_log(tx: Transaction, stream: str) -> None:

@@ -3,6 +3,7 @@
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     ForeignKeyConstraint,
@@ -13,7 +14,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
@@ -50,6 +50,7 @@ streams = Table(
     Column("top_layer", BigInteger, nullable=False),
     Column("docs", BigInteger, nullable=False),
     Column("docs_version", BigInteger, nullable=False),
+    Column("purged_version", BigInteger, nullable=False, server_default="0"),
     # Streams whose documents are to be counted again.
     Index(
         "streams_to_count",
@@ -116,6 +117,7 @@ tasks = Table(
     Column("ended_at", UtcDateTime),
     Column("removed_at", UtcDateTime),
     Column("removed_version", BigInteger),
+    Column("summary", JSON(none_as_null=True)),
     ForeignKeyConstraint(["external", "external_version"], ["external_versions.external", "external_versions.version"]),
     # Unique: this index, not a check in code, is the rule of one open task for a crawler.
     Index("one_open_task", "crawler", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
@@ -126,8 +128,37 @@ tasks = Table(
         sqlite_where=text("deadline IS NOT NULL"),
         postgresql_where=text("deadline IS NOT NULL"),
     ),
+    # What is yet to be summed up.
+    Index(
+        "tasks_to_sum_up",
+        "fid",
+        sqlite_where=text("summary IS NULL AND ended_at IS NOT NULL"),
+        postgresql_where=text("summary IS NULL AND ended_at IS NOT NULL"),
+    ),
     # A stream's status is its latest task.
     Index("tasks_by_start", "stream", "started_at"),
+)
+
+# What former attempts were. The present one is the task itself, and is not stored twice.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("task", _FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("external_version", Integer, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("detail", JSON(none_as_null=True)),
+    Column("docs", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("uploads", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heard_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
 )
 
 segments = Table(
@@ -144,16 +175,58 @@ segments = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("min_id", LargeBinary, nullable=False),
     Column("max_id", LargeBinary, nullable=False),
+    Column("base", BigInteger, nullable=False),
+    Column("is_compact", Boolean, nullable=False),
     Column("added_version", BigInteger),
+    Column("whole_version", BigInteger),
     Column("removed_version", BigInteger),
-    Column("total", BigInteger, nullable=False),
-    Column("idempotency_key", Text),
-    Column("body_digest", String(64)),
     Column("created_at", UtcDateTime, nullable=False),
-    # A key means one upload of an attempt, in every process.
-    UniqueConstraint("task", "attempt", "idempotency_key"),
     Index("segments_of_stream", "stream", "added_version"),
+    Index("segments_of_task", "task", "attempt"),
     Index("segments_by_path", "path"),
+    # What compaction and purge look for: few rows of many.
+    Index("segments_to_compact", "task", sqlite_where=text("NOT is_compact"), postgresql_where=text("NOT is_compact")),
+    Index(
+        "segments_removed",
+        "stream",
+        "removed_version",
+        sqlite_where=text("removed_version IS NOT NULL"),
+        postgresql_where=text("removed_version IS NOT NULL"),
+    ),
+)
+
+# What uploads under an idempotency key were answered: apart from the segments, which compaction merges.
+receipts = Table(
+    "receipts",
+    metadata,
+    # A key means one upload of an attempt, in every process.
+    Column("task", _FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("body_digest", String(64), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+# Files that nothing names any more, and that are left lying for those who are still reading them.
+garbage = Table(
+    "garbage",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+)
+
+# Which ids were erased, so that those who follow a stream hear of it; forgotten with the versions before it.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("stream", _FID, ForeignKey("streams.fid", ondelete="CASCADE"), primary_key=True),
+    # Each erasure is a version of its own. The id is not part of the key: indexes are for short values.
+    Column("version", BigInteger, primary_key=True),
+    # Binary: an id may hold U+0000, which PostgreSQL's text may not.
+    Column("doc_id", LargeBinary, nullable=False),
+    Column("shown", JSON, nullable=False),
 )
 
 stream_log = Table(
@@ -164,9 +237,12 @@ stream_log = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("change", String(16), nullable=False),
     # No foreign key: the log tells of tasks that are gone, too.
-    Column("task", _FID, nullable=False),
-    Column("attempt", Integer, nullable=False),
+    Column("task", _FID),
+    Column("attempt", Integer),
+    Column("tasks", JSON(none_as_null=True)),
     Column("docs", BigInteger, nullable=False),
+    # How much of an attempt had come by a version.
+    Index("stream_log_of_attempt", "task", "attempt", "version"),
 )
 
 # What a caller linked by hand. The links between crawlers, tasks and what they use are not stored

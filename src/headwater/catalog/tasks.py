@@ -1,18 +1,20 @@
 """Questions and changes that only tasks know."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, case, null, select, update
+import msgspec
+from sqlalchemy import Select, bindparam, case, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headwater.catalog import objects, tables
+from headwater.catalog import objects, streams, tables
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import TASKS
-from headwater.domain.errors import MovedMeanwhile
-from headwater.domain.task import CODE_RUNNING, OPEN, Task, TaskState, require_open
+from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
+from headwater.domain.stream import Counts
+from headwater.domain.task import CODE_RUNNING, OPEN, Attempt, Task, TaskFilter, TaskState, require_open
 
 _tasks = tables.tasks.c
 _IS_NEW = _tasks.state == TaskState.NEW
@@ -103,6 +105,92 @@ def _over(tx: Transaction, task: Task) -> MovedMeanwhile:
     present = objects.get(tx, TASKS, task.fid)
     require_open(present)
     return MovedMeanwhile(f"attempt {task.attempt} of task {task.fid} is over: it is at attempt {present.attempt} now")
+
+
+def archive(tx: Transaction, task: Task) -> None:
+    """Keep what an attempt was, before the next one begins."""
+    names = {column.name for column in tables.attempts.c} - {"task"}
+    values: dict[str, Any] = {name: getattr(task, name) for name in names}
+    tx.execute(insert(tables.attempts).values(task=task.fid, **values))
+
+
+def former_attempts(tx: Transaction, tasks: Collection[str]) -> list[Attempt]:
+    """Return the attempts of tasks that a retry has followed."""
+    return tx.values(select(tables.attempts).where(tables.attempts.c.task.in_(tasks)), Attempt)
+
+
+def matching(tx: Transaction, stream: str, wanted: TaskFilter, *, removed: bool, lock: bool = False) -> list[Task]:
+    """Return the tasks of a stream that a filter means, oldest first: removed ones, or those that are not.
+
+    ``lock`` keeps others from changing them until the transaction ends.
+
+    Raises:
+        RequestInvalid: the filter names tasks that are none of the stream's.
+    """
+    unknown = strangers(tx, stream, wanted.tasks) if wanted.tasks else []
+    if unknown:
+        detail = f"{unknown[0]!r} is no task of stream {stream}"
+        raise RequestInvalid(detail, flaws=[Flaw(pointer="/tasks", detail=detail)])
+    is_removed = _tasks.removed_at.is_not(None)
+    found = TASKS.rows.where(_tasks.stream == stream, is_removed if removed else ~is_removed)
+    for column, value in ((_tasks.external_version, wanted.external_version), (_tasks.origin, wanted.origin)):
+        if value is not None:
+            found = found.where(column == value)
+    if wanted.since is not None:
+        found = found.where(_tasks.started_at >= wanted.since)
+    if wanted.until is not None:
+        found = found.where(_tasks.started_at < wanted.until)
+    if wanted.tasks is not None:
+        found = found.where(_tasks.fid.in_(wanted.tasks))
+    if wanted.removed_version is not None:
+        found = found.where(_tasks.removed_version == wanted.removed_version)
+    found = found.order_by(_tasks.fid)
+    params = (wanted.params or {}).items()
+    # Compared here and as texts: databases, and Python (True == 1), differ in what they call equal in JSON.
+    return [
+        task
+        for task in tx.values(found.with_for_update() if lock else found, Task)
+        if all(name in task.params and _as_text(task.params[name]) == _as_text(value) for name, value in params)
+    ]
+
+
+def _as_text(value: Any) -> bytes:
+    return msgspec.json.encode(value, order="sorted")
+
+
+def marked_removed(tx: Transaction, fids: Sequence[str], *, version: int | None, at: datetime) -> None:
+    """Mark tasks as removed from their stream by a version."""
+    _mark(tx, fids, removed_at=at, removed_version=version, updated_at=at)
+
+
+def marked_restored(tx: Transaction, fids: Sequence[str], *, at: datetime) -> None:
+    """Mark tasks as belonging to their stream again."""
+    _mark(tx, fids, removed_at=None, removed_version=None, updated_at=at)
+
+
+def _mark(tx: Transaction, fids: Sequence[str], **values: Any) -> None:
+    tx.execute(update(tables.tasks).where(_tasks.fid.in_(fids)).values(version=_tasks.version + 1, **values))
+
+
+def to_sum_up(tx: Transaction, *, limit: int) -> list[Task]:
+    """Return tasks that have ended and whose doing was not counted yet."""
+    made = streams.made_by_attempt(_tasks.fid, _tasks.attempt).scalar_subquery()
+    kept = select(tables.streams.c.purged_version).where(tables.streams.c.fid == _tasks.stream).scalar_subquery()
+    # What a task did before the versions that are kept cannot be told any more.
+    wanted = TASKS.rows.where(_tasks.summary.is_(None), _tasks.ended_at.is_not(None), made.is_(None) | (made > kept))
+    return tx.values(wanted.limit(limit), Task)
+
+
+def summed_up(tx: Transaction, task: Task, counts: Counts) -> None:
+    """Keep what an attempt did to its stream, if it is still the task's present one."""
+    of_it = (_tasks.fid == task.fid) & (_tasks.attempt == task.attempt) & _tasks.ended_at.is_not(None)
+    tx.execute(update(tables.tasks).where(of_it).values(summary=asdict(counts)))
+
+
+def strangers(tx: Transaction, stream: str, fids: Collection[str]) -> list[str]:
+    """Return those of the fids that are no task of a stream."""
+    known = set(tx.execute(select(_tasks.fid).where(_tasks.stream == stream, _tasks.fid.in_(fids))).scalars())
+    return sorted(set(fids) - known)
 
 
 def silent_since(tx: Transaction, at: datetime, *, limit: int) -> list[Task]:

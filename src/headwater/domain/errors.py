@@ -6,11 +6,13 @@
     │   ├── RequestInvalid
     │   ├── ParametersInvalid
     │   ├── SchemaInvalid
-    │   └── UploadBroken
+    │   ├── UploadBroken
+    │   └── VersionForgotten
     ├── DocumentInvalid
     ├── Conflict
     │   ├── TaskClosed
     │   ├── TaskRemoved
+    │   ├── TaskPurged
     │   ├── StreamTaken
     │   ├── InUse
     │   ├── MovedMeanwhile
@@ -113,6 +115,10 @@ class UploadBroken(Invalid):
     """Upload is not newline-delimited JSON."""
 
 
+class VersionForgotten(Invalid):
+    """Stream version is not kept any more."""
+
+
 class DocumentInvalid(HeadwaterError):
     """Document is invalid."""
 
@@ -127,6 +133,10 @@ class TaskClosed(Conflict):
 
 class TaskRemoved(Conflict):
     """Task is deleted."""
+
+
+class TaskPurged(Conflict):
+    """Task's documents are purged."""
 
 
 class StreamTaken(Conflict):

@@ -1,5 +1,6 @@
 """A stream: the ordered list of the change sets that were put on it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,10 +20,16 @@ class Stream:
     docs: int
     #: The stream version at which ``docs`` was counted.
     docs_version: int
+    #: The first stream version that can still be asked for: what only earlier ones showed is purged.
+    purged_version: int
     created_at: datetime
     updated_at: datetime
     version: int
     meta: dict[str, Any]
+
+    def remembers(self, version: int) -> bool:
+        """Whether the stream can still be shown as it was at a version; before its first one it was empty."""
+        return version == 0 or self.purged_version <= version <= self.stream_version
 
 
 class Change(StrEnum):
@@ -33,6 +40,7 @@ class Change(StrEnum):
     REPLACE = "replace"
     REMOVE = "remove"
     RESTORE = "restore"
+    ERASE = "erase"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +51,23 @@ class LogEntry:
     version: int
     at: datetime
     change: Change
-    task: str
-    attempt: int
-    #: Document versions that it put into the stream (removed, replaced: took out of it).
+    #: The task that it came from; None if it was none, or several.
+    task: str | None = None
+    attempt: int | None = None
+    #: The tasks that went or came back together.
+    tasks: list[str] | None = None
+    #: Document versions that came into the stream or went out of it.
     docs: int
+
+
+def arrival_of(uploads: Iterable[LogEntry], place: int) -> LogEntry | None:
+    """Return which of an attempt's uploads, oldest first, brought the document at a place of the attempt."""
+    behind = 0
+    for upload in uploads:
+        behind += upload.docs
+        if place < behind:
+            return upload
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +90,31 @@ class Segment:
     # Below the ids: in the class body, the name hides the type.
     #: Size of its documents in bytes, as they were uploaded and decompressed.
     bytes: int
+    #: Documents of the attempt that came before those of this segment: ``base + pos`` is the place in the attempt.
+    base: int
+    #: Whether compaction has nothing more to gain from it.
+    is_compact: bool = False
     #: The stream version that made it visible; None while its task has not been published.
     added_version: int | None
+    #: The stream version from which on it shows as a whole, where it is merged from several uploads:
+    #: before, it shows the documents that had come by then. None: it always showed as a whole.
+    whole_version: int | None = None
     #: The stream version that took it out again; None while it is in.
     removed_version: int | None
-    #: Documents of the attempt up to and with this segment: what its upload answered as ``total``.
-    total: int
-    idempotency_key: str | None
-    #: SHA-256 of the decompressed upload; only kept beside an idempotency key.
-    body_digest: str | None
     created_at: datetime
 
-    def visible_at(self, version: int) -> bool:
-        """Whether the stream shows this segment at a stream version."""
-        return (
-            self.added_version is not None
-            and self.added_version <= version
-            and (self.removed_version is None or version < self.removed_version)
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A segment's file on disk, and what it holds."""
+
+    path: str
+    docs: int
+    min_id: bytes
+    max_id: bytes
+    # Below the ids: in the class body, the name hides the type.
+    #: Size of the documents in bytes.
+    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +123,47 @@ class Visibility:
 
     #: The stream version that is looked at.
     version: int
+    #: Tasks that are looked past, as if they had not run.
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A segment as a reader sees it."""
+
+    segment: Segment
+    #: Documents at this ``pos`` or behind it had not come yet; None if the whole segment is seen.
+    until: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erasure:
+    """What is kept of a document that was erased for good, for those who follow the stream."""
+
+    stream: str
+    #: The stream version that erased it.
+    version: int
+    doc_id: bytes
+    #: At which versions it had shown: pairs of the first one, and the first at which it did not any more, or None.
+    shown: list[tuple[int, int | None]]
+
+    def showed_at(self, version: int) -> bool:
+        """Whether the stream showed the document at a version."""
+        return any(first <= version and (end is None or version < end) for first, end in self.shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of documents, of each id that was touched."""
+
+    #: Nothing showed before.
+    added: int = 0
+    #: Another text showed before.
+    changed: int = 0
+    #: The same text showed before.
+    unchanged: int = 0
+    #: Nothing shows after.
+    removed: int = 0
 
 
 def segment_path(*, stream: str, task: str, segment: str) -> str:

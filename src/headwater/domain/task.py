@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from headwater.domain.errors import RequestInvalid, TaskClosed, TaskRemoved
+from headwater.domain.errors import RequestInvalid, TaskClosed, TaskPurged, TaskRemoved
+from headwater.domain.stream import Counts, Stream
 
 
 class TaskState(StrEnum):
@@ -68,6 +69,47 @@ CODE_FAILED = 500
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt of a task that a retry has followed, as it ended; its fields are those of the task."""
+
+    task: str
+    attempt: int
+    external_version: int
+    params: dict[str, Any]
+    code: int
+    state: TaskState
+    reason: Reason | None
+    message: str | None
+    detail: Any
+    docs: int
+    bytes: int
+    uploads: int
+    rejected: int
+    started_at: datetime
+    heard_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    """Which tasks of a stream are meant: those of which everything holds that is given."""
+
+    #: Begun at that moment or later.
+    since: datetime | None = None
+    #: Begun before that moment.
+    until: datetime | None = None
+    #: Whose present attempt runs with that version of its External.
+    external_version: int | None = None
+    origin: Origin | None = None
+    #: Called with these values, among others.
+    params: dict[str, Any] | None = None
+    #: Among these tasks.
+    tasks: tuple[str, ...] | None = None
+    #: Removed by this stream version.
+    removed_version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One run of a crawler: a change set on its stream."""
 
@@ -113,6 +155,8 @@ class Task:
     removed_at: datetime | None = None
     #: The stream version that removed its documents; None too when none of them showed.
     removed_version: int | None = None
+    #: What its present attempt did to the stream; None until that is counted, some time after its end.
+    summary: Counts | None = None
     created_at: datetime
     updated_at: datetime
     version: int
@@ -122,6 +166,25 @@ class Task:
     def is_open(self) -> bool:
         """Whether the task takes documents and status reports."""
         return self.state in OPEN
+
+    def is_purged(self, stream: Stream) -> bool:
+        """Whether it was deleted so long ago that its stream no longer keeps its documents."""
+        never_had_any = self.attempt == 1 and not self.docs
+        removed = self.removed_version
+        return removed is not None and removed <= stream.purged_version and not never_had_any
+
+
+def require_unpurged(task: Task, stream: Stream) -> None:
+    """Raise unless a task's documents could be put back.
+
+    Raises:
+        TaskPurged: its stream no longer keeps them.
+    """
+    if task.is_purged(stream):
+        raise TaskPurged(
+            f"task {task.fid} was deleted at {task.removed_at:%Y-%m-%d %H:%M} UTC and its documents are purged since; "
+            "they cannot come back: run it again as a new task"
+        )
 
 
 def state_of(code: int) -> TaskState:
@@ -215,4 +278,5 @@ def again(
         heard_at=None,
         deadline=deadline,
         ended_at=None,
+        summary=None,
     )

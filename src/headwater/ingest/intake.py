@@ -11,10 +11,11 @@ import pyarrow as pa
 import structlog
 
 from headwater.domain.errors import Unavailable, UploadTooLarge
+from headwater.domain.stream import Written
 from headwater.ingest.decompression import Decompressor
 from headwater.ingest.lines import Block, LineCutter
 from headwater.ingest.validation import Checker, Faults
-from headwater.lake.segment import SCHEMA, SegmentWriter, Written
+from headwater.lake.segment import SCHEMA, SegmentWriter
 
 log = structlog.get_logger(__name__)
 

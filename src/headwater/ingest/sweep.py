@@ -6,8 +6,8 @@ from itertools import islice
 
 import structlog
 
-from headwater.catalog import segments
-from headwater.catalog.database import Database
+from headwater.catalog import garbage, segments
+from headwater.catalog.database import Database, Transaction
 from headwater.lake.store import LocalStore
 
 log = structlog.get_logger(__name__)
@@ -21,13 +21,17 @@ _MANY = 500
 async def sweep(db: Database, store: LocalStore, *, at: datetime, grace: timedelta = GRACE) -> list[str]:
     """Delete files that no segment names and nobody has touched for ``grace``; return their paths."""
     before = at - grace
-    garbage = await asyncio.to_thread(lambda: list(store.garbage(before=before)))
+    stray = await asyncio.to_thread(lambda: list(store.garbage(before=before)))
     kept = iter(await asyncio.to_thread(lambda: list(store.kept(before=before))))
     while paths := list(islice(kept, _MANY)):
-        named = await db.read(segments.named, paths)
-        garbage += [path for path in paths if path not in named]
-    for path in garbage:
+        named = await db.read(_named, paths)
+        stray += [path for path in paths if path not in named]
+    for path in stray:
         store.delete(path)
-    if garbage:
-        log.info("lake.swept", files=len(garbage))
-    return garbage
+    if stray:
+        log.info("lake.swept", files=len(stray))
+    return stray
+
+
+def _named(tx: Transaction, paths: list[str]) -> set[str]:
+    return segments.still_named(tx, paths) | garbage.still_named(tx, paths)

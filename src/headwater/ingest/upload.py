@@ -10,18 +10,19 @@ from typing import Any, TypeVar
 
 import structlog
 
-from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog import objects, receipts, segments, streams, tasks
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.receipts import KeyTaken, StoredReceipt
 from headwater.domain.errors import HeadwaterError, KeyReused, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid
-from headwater.domain.stream import Segment, segment_path
+from headwater.domain.stream import Segment, Written, segment_path
 from headwater.domain.task import Task, require_open
 from headwater.ingest.decompression import decompressor
 from headwater.ingest.intake import Inflow, Intake, Limits
 from headwater.ingest.validation import Checker
-from headwater.lake.segment import SegmentWriter, Written
+from headwater.lake.segment import SegmentWriter
 from headwater.lake.store import LocalStore
 
 T = TypeVar("T")
@@ -111,17 +112,17 @@ class Uploads:
             # Refused for certain, so the file is garbage.
             if written is not None:
                 self._store.delete(written.path)
-            first = await self._first(task, key) if isinstance(error, segments.KeyTaken) else None
+            first = await self._first(task, key) if isinstance(error, KeyTaken) else None
             if first is None:
                 raise
             return _same(first, digest)
         log.info("upload.accepted", task=task.fid, attempt=task.attempt, docs=receipt.count, bytes=receipt.bytes)
         return receipt
 
-    async def _first(self, task: Task, key: str | None) -> Segment | None:
-        return None if key is None else await self._db.read(segments.by_key, task.fid, task.attempt, key)
+    async def _first(self, task: Task, key: str | None) -> StoredReceipt | None:
+        return None if key is None else await self._db.read(receipts.find, task.fid, task.attempt, key)
 
-    async def _replay(self, first: Segment, task: Task, body: AsyncIterator[bytes], inflow: Inflow) -> Receipt:
+    async def _replay(self, first: StoredReceipt, task: Task, body: AsyncIterator[bytes], inflow: Inflow) -> Receipt:
         def measure(data: bytes) -> None:
             for _ in inflow.feed(data):
                 pass
@@ -226,26 +227,32 @@ def record(
         max_id=written.max_id,
         added_version=version,
         removed_version=None,
-        total=total,
-        idempotency_key=key,
-        body_digest=digest,
+        base=total - written.docs,
         created_at=at,
     )
     segments.add(tx, segment)
-    return _receipt(segment)
+    receipt = Receipt(count=written.docs, total=total, bytes=written.bytes)
+    if key is not None and digest is not None:
+        stored = StoredReceipt(
+            task=task.fid,
+            attempt=task.attempt,
+            idempotency_key=key,
+            body_digest=digest,
+            count=receipt.count,
+            total=receipt.total,
+            bytes=receipt.bytes,
+        )
+        receipts.add(tx, stored)
+    return receipt
 
 
-def _receipt(segment: Segment, *, replayed: bool = False) -> Receipt:
-    return Receipt(count=segment.docs, total=segment.total, bytes=segment.bytes, replayed=replayed)
-
-
-def _same(first: Segment, digest: str | None) -> Receipt:
+def _same(first: StoredReceipt, digest: str | None) -> Receipt:
     """Return what the first upload under a key was answered, if this is the same."""
     if first.body_digest != digest:
         raise KeyReused(
             f"Idempotency-Key {first.idempotency_key!r} was used for another body; take a new key for new documents"
         )
-    return _receipt(first, replayed=True)
+    return Receipt(count=first.count, total=first.total, bytes=first.bytes, replayed=True)
 
 
 def _definition(tx: Transaction, task: Task) -> tuple[Definition, str]:

@@ -1,7 +1,7 @@
-"""DuckDB over segments: which version of a document shows, and how it reads.
+"""One DuckDB in memory over the store's files. What it is asked stands in the modules beside this one.
 
 Of two versions of a document the one in the higher layer shows, and within a segment the later one.
-Both are one number here, the *rank*: ``layer << 32 | pos``, unique in a stream.
+Both are one number, the *rank*: ``layer << 32 | pos``, unique in what a stream shows at a version.
 """
 
 import asyncio
@@ -11,81 +11,40 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
 from headwater.domain.errors import Unavailable
-from headwater.domain.stream import Segment
+from headwater.domain.stream import Seen, Segment
 from headwater.lake.store import LocalStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Rows looked at for each document of a page: with up to so many versions of each, one look is enough.
-LOOK_AHEAD = 3
 #: Questions that are answered at once; DuckDB shares its own threads among them.
 MOST_AT_ONCE = 8
-#: An export sorts a range of documents at a time, of which so many would fill the memory.
+#: Documents in a batch of a long answer.
+BATCH = 8192
+#: What is sorted at a time may fill this part of the memory.
 RANGES_IN_MEMORY = 8
-#: Documents in a batch of an export.
-EXPORT_BATCH = 8192
+#: A place that no document has: all of a segment lies before it.
+WHOLE = 1 << 40
 
-# A file's layer and task come from a join on its name: the lists are bound, never part of the text.
-_VERSIONS = """
+#: The versions of documents that are seen. A file's layer and task come from a join on its name: the
+#: lists are bound, never part of the text.
+VERSIONS = """
     versions AS (
         SELECT v.doc_id, s.layer << 32 | v.pos AS rank, s.task, v.doc
         FROM read_parquet($files, filename = true, hive_partitioning = false) v
-        JOIN (SELECT unnest($files) AS filename, unnest($layers)::BIGINT AS layer, unnest($tasks) AS task) s
-        USING (filename)
+        JOIN (
+            SELECT unnest($files) AS filename, unnest($layers)::BIGINT AS layer, unnest($tasks) AS task,
+                unnest($untils)::BIGINT AS until
+        ) s USING (filename)
+        WHERE v.pos < s.until
     )
-"""
-
-_BOUND = """
-    SELECT max(doc_id), count(*) FROM (
-        SELECT doc_id FROM read_parquet($files, hive_partitioning = false)
-        WHERE doc_id > $after OR $after IS NULL ORDER BY doc_id LIMIT $rows
-    )
-"""
-
-_BETWEEN = f"""
-    WITH {_VERSIONS}
-    SELECT doc_id, task, doc FROM versions
-    WHERE (doc_id > $after OR $after IS NULL) AND doc_id <= $bound
-    QUALIFY row_number() OVER (PARTITION BY doc_id ORDER BY rank DESC) = 1
-    ORDER BY doc_id
-"""
-
-_ONE = f"""
-    WITH {_VERSIONS}
-    SELECT doc_id, task, doc FROM versions WHERE doc_id = $id ORDER BY rank DESC LIMIT 1
-"""
-
-_WINNERS = f"""
-    WITH {_VERSIONS},
-    between AS (
-        SELECT * FROM versions
-        WHERE (doc_id > $after OR $after IS NULL) AND (doc_id <= $bound OR $bound IS NULL)
-    )
-    SELECT doc_id, task, doc FROM between
-    WHERE rank IN (SELECT max(rank) FROM between GROUP BY doc_id)
-    ORDER BY doc_id
-"""
-
-_BOUNDS = """
-    SELECT doc_id FROM (
-        SELECT doc_id, row_number() OVER (ORDER BY doc_id) AS place
-        FROM (SELECT DISTINCT doc_id FROM read_parquet($files, hive_partitioning = false))
-    ) WHERE place % $every = 0 ORDER BY doc_id
-"""
-
-_COUNT = "SELECT count(DISTINCT doc_id) FROM read_parquet($files, hive_partitioning = false)"
-
-_ARRIVED = """
-    SELECT doc_id, pos, doc FROM read_parquet($files, hive_partitioning = false)
-    WHERE pos > $after ORDER BY pos LIMIT $rows
 """
 
 
@@ -138,62 +97,46 @@ class Engine:
         self._threads.shutdown()
         self._db.close()
 
-    def page(self, segments: Sequence[Segment], *, after: str | None, limit: int) -> list[Found]:
-        """Return the current documents behind the id ``after``, in id order, at most ``limit``.
-
-        In two steps: the id that bounds the next rows, for which statistics prune nearly everything,
-        then the winners up to it. In one step, DuckDB would rank the whole stream for each page.
-        """
-        found: list[Found] = []
-        while segments and len(found) < limit:
-            rows = (limit - len(found)) * LOOK_AHEAD
-            plain = {"files": self._files(segments), "after": after, "rows": rows}
-            bound, seen = self._all(_BOUND, plain)[0]
-            if bound is None:
-                break
-            found += self._found(_BETWEEN, segments, after=after, bound=bound)
-            if seen < rows:
-                break
-            after = bound
-        return found[:limit]
-
-    def one(self, segments: Sequence[Segment], doc_id: str) -> Found | None:
-        """Return the current document of an id, or None."""
-        return next(iter(self._found(_ONE, segments, id=doc_id)), None) if segments else None
-
-    def export(self, segments: Sequence[Segment]) -> Iterator[pa.RecordBatch]:
-        """Yield batches of all current documents in id order, columns ``doc_id``, ``task`` and ``doc``.
-
-        A range of ids at a time: DuckDB would sort all documents in memory, and cannot spill their texts.
+    def rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of an answer.
 
         Raises:
-            Unavailable: the documents of a range need more memory than there is.
+            Unavailable: it needs more memory than there is.
         """
-        if not segments:
-            return
-        after = None
-        for bound in [*self._bounds(segments), None]:
-            values = self._versions(segments) | {"after": after, "bound": bound}
-            with closing(self._db.cursor()) as cursor, _within_memory():
-                yield from cursor.sql(_WINNERS, params=values).to_arrow_reader(EXPORT_BATCH)
-            after = bound
+        with self.cursor() as cursor:
+            return cursor.execute(query, values).fetchall()
 
-    def _bounds(self, segments: Sequence[Segment]) -> list[str]:
-        """Return ids that cut the current documents into ranges that can be sorted in memory."""
-        ranges = -(-sum(segment.bytes for segment in segments) * RANGES_IN_MEMORY // self._memory)
-        if ranges <= 1:
-            return []
-        every = max(1, self.count(segments) // ranges)
-        return [bound for (bound,) in self._all(_BOUNDS, {"files": self._files(segments), "every": every})]
+    def batches(self, query: str, values: dict[str, Any]) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of a long answer.
 
-    def count(self, segments: Sequence[Segment]) -> int:
-        """Return the number of current documents."""
-        return self._all(_COUNT, {"files": self._files(segments)})[0][0] if segments else 0
+        Raises:
+            Unavailable: it needs more memory than there is.
+        """
+        with self.cursor() as cursor:
+            yield from cursor.sql(query, params=values).to_arrow_reader(BATCH)
 
-    def arrived(self, segment: Segment, *, after: int, limit: int) -> list[tuple[int, Found]]:
-        """Return documents of one segment with their places, in order of arrival, behind the place ``after``."""
-        rows = self._all(_ARRIVED, {"files": self._files([segment]), "after": after, "rows": limit})
-        return [(pos, Found(id=doc_id, task=segment.task, text=text)) for doc_id, pos, text in rows]
+    @contextmanager
+    def cursor(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Lend a connection of one's own, so that threads do not wait for each other."""
+        with closing(self._db.cursor()) as cursor, _within_memory():
+            yield cursor
+
+    def files(self, segments: Sequence[Segment]) -> list[str]:
+        """Return where the files of segments lie."""
+        return [self._store.locate(segment.path) for segment in segments]
+
+    def values(self, seen: Sequence[Seen]) -> dict[str, Any]:
+        """Return what ``VERSIONS`` leaves open."""
+        return {
+            "files": self.files([one.segment for one in seen]),
+            "layers": [one.segment.layer for one in seen],
+            "tasks": [one.segment.task for one in seen],
+            "untils": [WHOLE if one.until is None else one.until for one in seen],
+        }
+
+    def ranges_for(self, size: int) -> int:
+        """Return in how many parts so many bytes of documents can be sorted in memory."""
+        return max(1, -(-size * RANGES_IN_MEMORY // self._memory))
 
     def check(self) -> None:
         """Raise unless DuckDB answers.
@@ -201,26 +144,7 @@ class Engine:
         Raises:
             duckdb.Error: it does not.
         """
-        self._all("SELECT 1", {})
-
-    def _found(self, query: str, segments: Sequence[Segment], **values: Any) -> list[Found]:
-        rows = self._all(query, self._versions(segments) | values)
-        return [Found(id=doc_id, task=task, text=text) for doc_id, task, text in rows]
-
-    def _all(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        # A cursor is a connection of its own: threads do not wait for each other.
-        with closing(self._db.cursor()) as cursor, _within_memory():
-            return cursor.execute(query, values).fetchall()
-
-    def _files(self, segments: Sequence[Segment]) -> list[str]:
-        return [self._store.locate(segment.path) for segment in segments]
-
-    def _versions(self, segments: Sequence[Segment]) -> dict[str, Any]:
-        return {
-            "files": self._files(segments),
-            "layers": [segment.layer for segment in segments],
-            "tasks": [segment.task for segment in segments],
-        }
+        self.rows("SELECT 1", {})
 
 
 @contextmanager
@@ -234,7 +158,12 @@ def _within_memory() -> Generator[None]:
 
 def lines(batch: pa.RecordBatch) -> bytes:
     """Return the documents of a batch as NDJSON: the bytes of the column, end to end."""
-    column = cast("Any", batch.column("doc"))
+    return joined(batch.column("doc"))
+
+
+def joined(texts: Any) -> bytes:
+    """Return the texts of an Arrow column, end to end: its bytes, which are not parsed."""
+    column = texts
     if not len(column):
         return b""
     _, offsets, data = column.buffers()

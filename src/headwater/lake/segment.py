@@ -1,11 +1,11 @@
 """Segments: Parquet files with documents of one attempt of one task.
 
-The columns are ``doc_id`` (string), ``pos`` (int64, place in the upload, from 0) and ``doc`` (string:
+The columns are ``doc_id`` (string), ``pos`` (int64, place in the upload, from 0;
+in a merged segment, place in its uploads, end to end) and ``doc`` (string:
 the JSON text exactly as it was uploaded, ended by one LF, so that an export is the column's bytes, end
 to end).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from headwater.domain.stream import id_bounds
+from headwater.domain.stream import Written, id_bounds
 from headwater.lake.store import LocalStore
 
 SCHEMA = pa.schema(
@@ -26,26 +26,16 @@ SCHEMA = pa.schema(
 
 #: A row group holds about so many bytes of documents: enough to read well, little enough to hold.
 ROW_GROUP_BYTES = 16 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """What a finished segment holds."""
-
-    path: str
-    docs: int
-    min_id: bytes
-    max_id: bytes
-    # Below the ids: in the class body, the name hides the type.
-    #: Size of the documents in bytes.
-    bytes: int
+#: In order of ids, smaller ones let a reader pass over more.
+SORTED_ROW_GROUP_BYTES = 4 << 20
 
 
 class SegmentWriter:
     """Writes one segment, a row group at a time; use it in one thread at a time."""
 
-    def __init__(self, store: LocalStore, path: str, *, staged_as: str) -> None:
+    def __init__(self, store: LocalStore, path: str, *, staged_as: str, row_group_bytes: int = ROW_GROUP_BYTES) -> None:
         """Prepare; no file is made before the first row group."""
+        self._row_group_bytes = row_group_bytes
         self._store = store
         self._path = path
         self._staged: Path = store.stage(staged_as)
@@ -58,18 +48,19 @@ class SegmentWriter:
         self.bytes = 0
 
     def add(self, batch: pa.RecordBatch, *, size: int) -> None:
-        """Add one document or more, ``size`` bytes of them, as a batch of ``SCHEMA``."""
+        """Add one document or more, ``size`` bytes of them, as a batch with the columns of ``SCHEMA``."""
         ids = cast("Any", batch.column("doc_id"))
         bounds: Any = pc.min_max(ids)
         lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
         # Python orders text by code point, which is the order of its UTF-8 bytes.
         self._lowest = min(lowest, lowest if self._lowest is None else self._lowest)
         self._highest = max(highest, highest if self._highest is None else self._highest)
-        self._held.append(batch)
+        # Who read it from elsewhere may not know that no value is missing.
+        self._held.append(cast("Any", pa).RecordBatch.from_arrays(cast("Any", batch).columns, schema=SCHEMA))
         self._held_bytes += size
         self.docs += batch.num_rows
         self.bytes += size
-        if self._held_bytes >= ROW_GROUP_BYTES:
+        if self._held_bytes >= self._row_group_bytes:
             self._write_held()
 
     def finish(self) -> Written | None:

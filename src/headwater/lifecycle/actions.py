@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from headwater.catalog import notices, objects, segments, streams, tasks
+from headwater.catalog import notices, objects, receipts, segments, streams, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.notices import Notice, NoticeKind
-from headwater.catalog.objects import CRAWLERS, EXTERNALS, TASKS
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import MovedMeanwhile, NotFound, TaskRemoved
@@ -34,6 +34,7 @@ from headwater.domain.task import (
     again,
     move,
     require_open,
+    require_unpurged,
     state_of,
 )
 
@@ -121,6 +122,9 @@ def retry(
     # The EC is about to hear of this task again; that a former attempt ended is old news.
     notices.withdraw(tx, fid)
     stored, begun = tasks.reopen(tx, task, next_attempt)
+    if begun:
+        tasks.archive(tx, task)
+        receipts.forget(tx, fid)
     return _opened(tx, stored, external, vault, begun=begun, at=at)
 
 
@@ -153,7 +157,7 @@ def stop(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
     if task.state is TaskState.STOPPED and task.removed_at is None:
         return task
     require_open(task)
-    return _end(tx, task, Reason.STOPPED_BY_USER, vault=vault, at=at)
+    return end(tx, task, Reason.STOPPED_BY_USER, vault=vault, at=at)
 
 
 def delete(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
@@ -166,7 +170,7 @@ def delete(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
     if task.removed_at is not None:
         return task
     if task.is_open:
-        task = _end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
+        task = end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
     return tasks.change(tx, task, replace(task, removed_at=at, removed_version=take_out(tx, task, at=at)), at=at)
 
 
@@ -175,12 +179,15 @@ def restore(tx: Transaction, fid: str, *, at: datetime) -> Task:
 
     Raises:
         NotFound: there is no such task.
+        TaskPurged: its documents are purged.
     """
     task = objects.get(tx, TASKS, fid, lock=True)
     if task.removed_at is None:
         return task
-    if task.removed_version is not None:
-        gone = segments.removed_at(tx, fid, task.removed_version)
+    # Locked, so that the files that are read of now are those that are named then.
+    require_unpurged(task, objects.get(tx, STREAMS, task.stream, lock=True))
+    gone = segments.removed_with(tx, [task])
+    if gone:
         docs = sum(segment.docs for segment in gone)
         version = streams.advance(tx, task, Change.RESTORE, docs=docs, at=at)
         segments.put_back(tx, gone, version=version, at=at)
@@ -191,7 +198,7 @@ def time_out(tx: Transaction, *, vault: Vault, at: datetime, limit: int) -> int:
     """End tasks that were not heard from in time; return how many."""
     silent = tasks.silent_since(tx, at, limit=limit)
     for task in silent:
-        _end(tx, task, Reason.SILENT, vault=vault, at=at)
+        end(tx, task, Reason.SILENT, vault=vault, at=at)
         log.info("task.timed_out", task=task.fid, crawler=task.crawler, heard_at=task.heard_at)
     return len(silent)
 
@@ -269,7 +276,7 @@ def _publish(tx: Transaction, task: Task, *, at: datetime) -> None:
     if coming is None and going is None:
         return
     change = Change.PUBLISH if going is None else Change.REPLACE
-    version = streams.advance(tx, task, change, docs=coming or going or 0, at=at)
+    version = streams.advance(tx, task, change, docs=(coming or 0) + (going or 0), at=at)
     segments.take_out(tx, former, version=version)
     segments.publish(tx, waiting, version=version)
 
@@ -281,7 +288,7 @@ _ENDS = {
 }
 
 
-def _end(tx: Transaction, task: Task, reason: Reason, *, vault: Vault, at: datetime) -> Task:
+def end(tx: Transaction, task: Task, reason: Reason, *, vault: Vault, at: datetime) -> Task:
     """End an open task from our side, and let its EC know, unless it never heard of it."""
     state, code, message = _ENDS[reason]
     ended = move(task, state, code=code, at=at, reason=reason, message=message.format(timeout=task.timeout))

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog import garbage, objects, segments, streams, tasks
 from headwater.catalog.database import Transaction
+from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import InUse
@@ -28,7 +29,8 @@ def remove_crawler(
         )
     for run in runs:
         deleted = actions.delete(tx, run.fid, vault=vault, at=at)
-        segments.forget(tx, deleted.fid)
+        _, files = segments.purge(tx, segments.of_task(deleted.fid))
+        garbage.leave(tx, files, until=at + READERS_LEAVE)
         objects.remove(tx, TASKS, run.fid)
     objects.remove(tx, CRAWLERS, fid)
 

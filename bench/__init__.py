@@ -1,0 +1,1 @@
+"""Benchmarks: how fast Headwater is, measured over HTTP on the machine at hand."""

@@ -1,0 +1,210 @@
+"""Many tasks of a stream at once: taken out in one stream version, and put back in one."""
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Request
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StrictInt
+
+from headwater.api.auth import WRITES
+from headwater.api.bodies import RequestBody
+from headwater.api.differences import DifferenceOut, difference_page
+from headwater.api.envelope import EXAMPLE_FID, Cursor, Envelope, Limit, Listing
+from headwater.api.openapi import fails
+from headwater.api.parts import Backend
+from headwater.api.tasks import (
+    DELETIONS,
+    RESTORATIONS,
+    DeletionOp,
+    DeletionOut,
+    DryRun,
+    RestorationOp,
+    RestorationOut,
+    require_dry_run,
+)
+from headwater.api.views import HIGHEST
+from headwater.catalog import tasks
+from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.domain.task import Origin, TaskFilter
+from headwater.lifecycle import bulk
+from headwater.lifecycle.bulk import Moved
+from headwater.streams import effects
+
+router = APIRouter(tags=["streams"])
+
+
+#: So many tasks can be named one by one.
+MOST_TASKS = 1_000
+#: No edit counter is higher, as databases count.
+HIGHEST_EDIT = (1 << 31) - 1
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the moment is out of range") from None
+
+
+#: A moment with its time zone.
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+class FilterBody(RequestBody):
+    """Which tasks of the stream are meant: those of which everything holds that is given."""
+
+    since: Moment | None = Field(
+        default=None, description="Whose attempt began then or later.", examples=["2026-03-01T00:00:00Z"]
+    )
+    until: Moment | None = Field(default=None, description="Whose attempt began before.", examples=[None])
+    external_version: StrictInt | None = Field(
+        default=None, ge=1, le=HIGHEST_EDIT, description="That ran with this version of the External.", examples=[3]
+    )
+    origin: Origin | None = Field(default=None, examples=["schedule"])
+    params: dict[str, Any] | None = Field(
+        default=None, description="That were called with these values, among others.", examples=[{"language": "de"}]
+    )
+    tasks: list[str] | None = Field(
+        default=None, max_length=MOST_TASKS, description="That are among these.", examples=[[EXAMPLE_FID]]
+    )
+    dry_run: bool = Field(default=False, description="The same as the query parameter.")
+
+    def wanted(self) -> TaskFilter:
+        """Return the filter.
+
+        Raises:
+            RequestInvalid: it says nothing, and so means every task.
+        """
+        # No parameters at all are no condition; no tasks at all are one, that nothing fulfils.
+        given = self.model_dump(exclude={"dry_run"}, exclude_none=True)
+        if not given or given == {"params": {}}:
+            names = ", ".join(sorted(type(self).model_fields.keys() - {"dry_run"}))
+            detail = (
+                f"the filter says nothing, and would mean every task: give one or more of {names} "
+                '(every task is {"since": "1970-01-01T00:00:00Z"})'
+            )
+            raise RequestInvalid(detail, flaws=[Flaw(pointer="", detail=detail)])
+        return TaskFilter(
+            since=self.since,
+            until=self.until,
+            external_version=self.external_version,
+            origin=self.origin,
+            params=self.params,
+            tasks=None if self.tasks is None else tuple(self.tasks),
+            removed_version=given.get("stream_version"),
+        )
+
+
+class RestoreBody(FilterBody):
+    """Which deleted tasks of the stream are meant."""
+
+    stream_version: StrictInt | None = Field(
+        default=None,
+        ge=0,
+        le=HIGHEST,
+        description="That were taken out by this stream version, as `revert` answers it.",
+        examples=[17],
+    )
+
+
+class RevertedOut(BaseModel):
+    """What was taken out together."""
+
+    tasks: list[str] = Field(description="Oldest first.", examples=[[EXAMPLE_FID]])
+    stream_version: int | None = Field(
+        description="The version that took them out, to restore them by; null if nothing of them showed.", examples=[17]
+    )
+
+    @classmethod
+    def of(cls, moved: Moved) -> Self:
+        """Return what was done."""
+        return cls(tasks=moved.tasks, stream_version=moved.version)
+
+
+class RestoredOut(RevertedOut):
+    """What was put back together."""
+
+    purged: list[str] = Field(description="Tasks that could not come back: their documents are purged.", examples=[[]])
+
+    @classmethod
+    def of(cls, moved: Moved) -> Self:
+        """Return what was done."""
+        return cls(tasks=moved.tasks, stream_version=moved.version, purged=moved.purged)
+
+
+class ReversalOut(DeletionOut):
+    """What taking tasks out together would do."""
+
+    tasks: list[str] = Field(examples=[[EXAMPLE_FID]])
+
+
+class RecoveryOut(RestorationOut):
+    """What putting tasks back together would do."""
+
+    tasks: list[str] = Field(examples=[[EXAMPLE_FID]])
+    purged: list[str] = Field(description="Tasks that could not come back: their documents are purged.", examples=[[]])
+
+
+@router.post(
+    "/actions/streams/{fid}/revert",
+    dependencies=[WRITES],
+    responses=fails(404, 415),
+    response_model=Envelope[RevertedOut] | Envelope[ReversalOut] | Listing[DifferenceOut],
+)
+async def revert_stream(
+    fid: str,
+    body: FilterBody,
+    backend: Backend,
+    request: Request,
+    dry_run: DryRun = False,
+    op: DeletionOp = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> object:
+    """Delete all tasks that a filter means, in one stream version; one call restores them.
+
+    Each is as if it had been deleted by itself, and can be restored by itself. An open one is stopped.
+    """
+    wanted, dry = body.wanted(), dry_run or body.dry_run
+    require_dry_run(dry_run=dry, op=op)
+    question = partial(effects.reversal, stream=fid, wanted=wanted)
+    if op is not None:
+        return await difference_page(request, backend, question, DELETIONS[op], limit=limit, cursor=cursor)
+    if dry:
+        counts = DeletionOut.of(await backend.effects.moves(question))
+        found = await backend.db.read(tasks.matching, fid, wanted, removed=False)
+        return Envelope(payload=ReversalOut(tasks=[task.fid for task in found], **counts.model_dump()))
+    moved = await backend.db.write(bulk.revert, fid, wanted, vault=backend.vault, at=backend.clock())
+    return Envelope(payload=RevertedOut.of(moved))
+
+
+@router.post(
+    "/actions/streams/{fid}/restore",
+    dependencies=[WRITES],
+    responses=fails(404, 415),
+    response_model=Envelope[RestoredOut] | Envelope[RecoveryOut] | Listing[DifferenceOut],
+)
+async def restore_stream(
+    fid: str,
+    body: RestoreBody,
+    backend: Backend,
+    request: Request,
+    dry_run: DryRun = False,
+    op: RestorationOp = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> object:
+    """Put back all deleted tasks that a filter means, in one stream version, each at its place in the order."""
+    wanted, dry = body.wanted(), dry_run or body.dry_run
+    require_dry_run(dry_run=dry, op=op)
+    question = partial(effects.recovery, stream=fid, wanted=wanted)
+    if op is not None:
+        return await difference_page(request, backend, question, RESTORATIONS[op], limit=limit, cursor=cursor)
+    if dry:
+        counts = RestorationOut.of(await backend.effects.moves(question))
+        back, purged = await backend.db.read(effects.recoverable, fid, wanted)
+        fids = [[task.fid for task in some] for some in (back, purged)]
+        return Envelope(payload=RecoveryOut(tasks=fids[0], purged=fids[1], **counts.model_dump()))
+    moved = await backend.db.write(bulk.restore, fid, wanted, at=backend.clock())
+    return Envelope(payload=RestoredOut.of(moved))

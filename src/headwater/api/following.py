@@ -1,0 +1,138 @@
+"""Following a stream: its net changes since a version, at once, when there are some, or without end."""
+
+import re
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import StreamingResponse
+
+from headwater.api.auth import READS
+from headwater.api.openapi import fails
+from headwater.api.parts import Backend, Parts
+from headwater.api.views import HIGHEST, AskedView
+from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid
+from headwater.streams.changes import Changes
+from headwater.streams.views import View
+
+router = APIRouter(tags=["reading"])
+
+log = structlog.get_logger(__name__)
+
+NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
+
+#: Seconds that a long poll waits where the caller says nothing, and at most.
+WAIT = 30
+LONGEST_WAIT = 60
+#: Seconds of silence after which a stream of events says that it is alive.
+KEEP_ALIVE = 15.0
+
+_PREFERS_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)")
+_VERSION = re.compile(r"[0-9]{1,19}")
+
+
+class Feed(StrEnum):
+    """How changes are told."""
+
+    NORMAL = "normal"
+    LONGPOLL = "longpoll"
+    EVENTSOURCE = "eventsource"
+
+
+@router.get(
+    "/streams/{fid}/changes",
+    dependencies=[READS],
+    responses=fails(404)
+    | {200: {"content": {NDJSON: {"schema": {"type": "string"}}, EVENTS: {"schema": {"type": "string"}}}}},
+    response_class=StreamingResponse,
+)
+async def list_changes(
+    fid: str,
+    backend: Backend,
+    view: AskedView,
+    since: Annotated[
+        int | None,
+        Query(ge=0, le=HIGHEST, description="The stream version that the caller holds; 0, the default, is none."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=HIGHEST,
+            description="About so many documents, up to an earlier version; what one version changed comes whole.",
+        ),
+    ] = None,
+    feed: Annotated[
+        Feed,
+        Query(description="`longpoll` waits until there are changes, `eventsource` streams them as they come."),
+    ] = Feed.NORMAL,
+    prefer: Annotated[
+        str | None, Header(description="`wait=N`: a long poll waits N seconds at most; 60 is the longest.")
+    ] = None,
+    last_event_id: Annotated[str | None, Header(description="What an event source goes on from.")] = None,
+) -> StreamingResponse:
+    """Tell the net changes of a stream since one of its versions.
+
+    Each line is `{"id", "op": "upsert" or "delete", "doc", "task"}`, the last one `{"last_version": n}`:
+    who applies the lines holds what the stream shows at version n, and goes on with `since=n`. A document
+    whose text is the same as before is not told of.
+    """
+    held = _held(since, last_event_id)
+    if feed is not Feed.NORMAL and view.as_of is not None:
+        detail = f"feed={feed} follows what is to come, and as_of looks at what was; leave one of them away"
+        raise RequestInvalid(detail, flaws=[Flaw(pointer="?as_of", detail=detail)])
+    headers: dict[str, str] = {}
+    if feed is Feed.LONGPOLL:
+        preferred = _preferred(prefer)
+        if preferred is not None:
+            headers["Preference-Applied"] = f"wait={preferred}"
+        await backend.follower.wait(fid, held, seconds=WAIT if preferred is None else preferred)
+    changes = await backend.follower.since(fid, held, view, limit=limit)
+    if feed is Feed.EVENTSOURCE:
+        events = _events(backend, fid, changes, view, limit)
+        return StreamingResponse(events, media_type=EVENTS, headers={"Cache-Control": "no-store"})
+    return StreamingResponse(_lines(changes), media_type=NDJSON, headers=headers)
+
+
+async def _lines(changes: Changes) -> AsyncIterator[bytes]:
+    async for piece in changes.lines:
+        yield piece
+    yield _last(changes) + b"\n"
+
+
+async def _events(backend: Parts, stream: str, changes: Changes, view: View, limit: int | None) -> AsyncIterator[bytes]:
+    """Tell changes as server-sent events: each line is one, and the id stands with the last of a version."""
+    try:
+        while True:
+            async for piece in changes.lines:
+                yield b"".join(b"data: " + line + b"\n\n" for line in piece.split(b"\n")[:-1])
+            yield b"id: %d\ndata: %b\n\n" % (changes.version, _last(changes))
+            while not await backend.follower.wait(stream, changes.version, seconds=KEEP_ALIVE):
+                if backend.follower.is_closed:
+                    return
+                yield b": keep-alive\n\n"
+            changes = await backend.follower.since(stream, changes.version, view, limit=limit)
+    except HeadwaterError as error:
+        # The answer has begun: who comes back with the last id is told what is wrong.
+        log.info("changes.ended", stream=stream, why=error.detail)
+
+
+def _last(changes: Changes) -> bytes:
+    return b'{"last_version":%d}' % changes.version
+
+
+def _held(since: int | None, last_event_id: str | None) -> int:
+    if last_event_id is None or not last_event_id.strip():
+        return since or 0
+    # An event source that comes back sends its first URL again: what it has heard since counts.
+    if not _VERSION.fullmatch(last_event_id) or int(last_event_id) > HIGHEST:
+        raise RequestInvalid("Last-Event-ID is no stream version; send the id of the last event that was heard")
+    return int(last_event_id)
+
+
+def _preferred(prefer: str | None) -> int | None:
+    found = _PREFERS_WAIT.search(prefer or "")
+    return None if found is None else min(int(found[1]), LONGEST_WAIT)

@@ -1,0 +1,66 @@
+"""Segments of one attempt, merged into one in order of ids."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pyarrow as pa
+
+from headwater.domain.stream import Segment, Written
+from headwater.lake import winners
+from headwater.lake.engine import Engine, joined
+from headwater.lake.segment import SORTED_ROW_GROUP_BYTES, SegmentWriter
+from headwater.lake.store import LocalStore
+
+# Of what showed together, from the same version on, only the last version of each id is kept; what
+# showed at versions of its own is kept for those who ask how the stream was then.
+_MERGED = """
+    WITH moved AS (
+        SELECT v.doc_id, v.pos + s.shift AS pos, v.doc,
+            CASE WHEN s.together < 0 THEN -1 - s.shift - v.pos ELSE s.together END AS together
+        FROM read_parquet($files, filename = true, hive_partitioning = false) v
+        JOIN (
+            SELECT unnest($files) AS filename, unnest($shifts)::BIGINT AS shift, unnest($together)::BIGINT AS together
+        ) s USING (filename)
+        WHERE (v.doc_id > $after OR $after IS NULL) AND (v.doc_id <= $bound OR $bound IS NULL)
+    )
+    SELECT doc_id, pos, doc FROM moved
+    WHERE pos IN (SELECT max(pos) FROM moved GROUP BY doc_id, together)
+    ORDER BY doc_id, pos
+"""
+
+
+def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: str, *, staged_as: str) -> Written:
+    """Write segments of one attempt, in order of arrival, as one file; it is on disk when this returns."""
+    writer = SegmentWriter(store, path, staged_as=staged_as, row_group_bytes=SORTED_ROW_GROUP_BYTES)
+    try:
+        bounds = winners.cut(engine, segments, ranges=engine.ranges_for(sum(segment.bytes for segment in segments)))
+        values: dict[str, Any] = {
+            "files": engine.files(segments),
+            "shifts": [segment.base - segments[0].base for segment in segments],
+            "together": _together(segments),
+        }
+        for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
+            for batch in engine.batches(_MERGED, values | {"after": after, "bound": bound}):
+                _add(writer, batch)
+        written = writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    if written is None:
+        raise ValueError("segments without documents cannot be merged")
+    return written
+
+
+def _add(writer: SegmentWriter, batch: pa.RecordBatch) -> None:
+    """Write a batch in parts of about a row group, however large its documents are."""
+    texts = cast("Any", batch).column("doc")
+    parts = max(1, -(-texts.nbytes // SORTED_ROW_GROUP_BYTES))
+    rows = max(1, -(-batch.num_rows // parts))
+    for start in range(0, batch.num_rows, rows):
+        part = cast("Any", batch).slice(start, rows)
+        writer.add(part, size=len(joined(part.column("doc"))))
+
+
+def _together(segments: Sequence[Segment]) -> list[int]:
+    """Number the segments by the version that showed them; -1 where each document may have one of its own."""
+    return [-1 if segment.whole_version is not None else segment.added_version or 0 for segment in segments]

@@ -1,0 +1,139 @@
+"""What the tests of change sets stand on: looks into catalog and lake, and ways to come in between."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import select
+
+from builders import World
+from headwater.catalog import tables
+from headwater.domain.stream import Segment
+from headwater.domain.task import Task
+
+
+def on(*engines: str) -> pytest.MarkDecorator:
+    """The claim is about these catalogs alone."""
+    return pytest.mark.parametrize("url", engines, indirect=True)
+
+
+def files_of(world: World) -> list[str]:
+    """The paths of all files in the lake, staged ones too."""
+    return sorted(
+        file.relative_to(world.store.root).as_posix() for file in world.store.root.rglob("*") if file.is_file()
+    )
+
+
+def telling(world: World, text: str) -> list[str]:
+    """The files of the lake in which a text can be read: in their columns, or in their bytes as they are."""
+    return [path for path in files_of(world) if _tells(world, path, text)]
+
+
+def _tells(world: World, path: str, text: str) -> bool:
+    file = world.store.root / path
+    if text.encode() in file.read_bytes():
+        return True
+    table = pq.ParquetFile(file).read()
+    return any(text in str(value) for column in table.columns for value in column.to_pylist())
+
+
+async def rows_of(world: World, *tasks: Task) -> list[Segment]:
+    """Every row of the catalog that names a file of tasks, in order of layers and of time."""
+    segments = tables.segments.c
+    fids = [task.fid for task in tasks]
+    wanted = select(tables.segments).where(segments.task.in_(fids)).order_by(segments.layer, segments.added_version)
+    return await world.db.read(lambda tx: tx.values(wanted, Segment))
+
+
+async def garbage_of(world: World) -> list[str]:
+    """The files that wait to be deleted."""
+    return sorted(await world.db.read(lambda tx: tx.execute(select(tables.garbage.c.path)).scalars().all()))
+
+
+async def versions_of(world: World, stream: str) -> list[bytes]:
+    """What each version of a stream showed, from the first to the present."""
+    present = (await world.stream(stream)).stream_version
+    return [await world.export(stream, version) for version in range(present + 1)]
+
+
+class Between:
+    """A catalog in which something else happens just before a question or a change reaches it."""
+
+    def __init__(
+        self,
+        db: Any,
+        *,
+        read: Callable[[], Awaitable[Any]] | None = None,
+        write: Callable[[], Awaitable[Any]] | None = None,
+        named: str = "",
+        times: int = 1,
+    ) -> None:
+        """Let ``read`` or ``write`` happen, so many times, before one whose function has that name."""
+        self._db = db
+        self._read, self._write = read, write
+        self._named = named
+        self._left = times
+
+    async def read(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        await self._come_in(self._read, question)
+        return await self._db.read(question, *args, **kwargs)
+
+    async def write(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        await self._come_in(self._write, action)
+        return await self._db.write(action, *args, **kwargs)
+
+    async def _come_in(self, happens: Callable[[], Awaitable[Any]] | None, function: Callable[..., Any]) -> None:
+        if happens is not None and self._left and self._named in function.__name__:
+            self._left -= 1
+            await happens()
+
+
+class _Held:
+    """A transaction that stops before a statement until it may go on."""
+
+    def __init__(self, tx: Any, statement: str, reached: threading.Event, go_on: threading.Event) -> None:
+        self._tx = tx
+        self._statement = statement
+        self._reached, self._go_on = reached, go_on
+
+    def execute(self, statement: Any, values: Any = None) -> Any:
+        if str(statement).startswith(self._statement):
+            self._reached.set()
+            self._go_on.wait(20)
+        return self._tx.execute(statement, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+
+class Holding:
+    """A catalog whose changes stop in the middle of their transaction; for PostgreSQL, where others go on."""
+
+    def __init__(self, db: Any, *, before: str) -> None:
+        """Stop changes ``before`` a statement that begins so."""
+        self._db = db
+        self._before = before
+        self._reached, self._go_on = threading.Event(), threading.Event()
+
+    async def read(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await self._db.read(question, *args, **kwargs)
+
+    async def write(self, action: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return await self._db.write(
+            lambda tx: action(_Held(tx, self._before, self._reached, self._go_on), *args, **kwargs)
+        )
+
+    @asynccontextmanager
+    async def at_rest(self, change: Awaitable[Any]):
+        """Have a change stop, do the block meanwhile, and let the change go on to its end."""
+        running = asyncio.ensure_future(change)
+        await asyncio.to_thread(self._reached.wait, 10)
+        try:
+            yield running
+        finally:
+            self._go_on.set()
+            await running

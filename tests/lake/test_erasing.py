@@ -1,0 +1,121 @@
+import tempfile
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import a_segment, a_task
+from headwater.domain.stream import id_bounds
+from headwater.lake.erasing import write_without
+from headwater.lake.segment import SegmentWriter
+from headwater.lake.store import LocalStore
+from lake_builders import a_batch, files_in, needs_a_full_disk, size_of, text_of, write
+
+IDS = st.sampled_from(["", "a", "a\0", "aa", "A", "á", "\0", "'", "ü", "\uffff", "😀", "\n", "a" * 300, "a" * 301])
+
+
+@pytest.fixture(scope="module")
+def store():
+    with tempfile.TemporaryDirectory() as folder:
+        yield LocalStore(Path(folder) / "lake")
+
+
+def _without(store, segment, doc_id):
+    fid = uuid4().hex
+    return write_without(store, segment, doc_id, f"streams/anew/{fid}.parquet", staged_as=fid)
+
+
+def _rows(store, path):
+    return [(row["doc_id"], row["pos"], row["doc"]) for row in pq.ParquetFile(store.locate(path)).read().to_pylist()]
+
+
+@settings(deadline=None, max_examples=40)
+@given(ids=st.lists(IDS, min_size=1, max_size=12), gone=IDS)
+def test_all_rows_but_those_of_the_document_stay_in_order_and_in_place(store, ids, gone):
+    rows = [(doc_id, text_of(place)) for place, doc_id in enumerate(ids)]
+    kept = [(doc_id, place, text) for place, (doc_id, text) in enumerate(rows) if doc_id != gone]
+    before = files_in(store)
+    written = _without(store, write(store, rows), gone)
+    if not kept:
+        assert written is None
+        assert len(files_in(store)) == len(before) + 1
+        return
+    others = sorted((doc_id for doc_id, _, _ in kept), key=str.encode)
+    assert _rows(store, written.path) == kept
+    assert (written.docs, written.bytes) == (len(kept), size_of([(one, text) for one, _, text in kept]))
+    assert (written.min_id, written.max_id) == id_bounds(others[0], others[-1])
+
+
+def test_the_new_file_tells_nothing_of_the_document_not_even_in_its_statistics(store):
+    secret = "ääsecret"
+    rows = [("a", text_of(1)), (secret, text_of(f'"{secret}"')), ("zz", text_of(2))]
+    for ids in (rows, rows[:2], rows[1:]):
+        written = _without(store, write(store, ids), secret)
+        file = Path(store.locate(written.path))
+        assert secret.encode() not in file.read_bytes()
+        footer = pq.ParquetFile(file).metadata
+        bounds = [footer.row_group(group).column(0).statistics for group in range(footer.num_row_groups)]
+        assert all(secret not in {bound.min, bound.max} for bound in bounds)
+        assert secret.encode() not in {written.min_id, written.max_id}
+
+
+def test_a_file_of_many_row_groups_loses_the_document_from_each(store):
+    pad = "x" * 2_000
+    rows = [(f"{number % 5_000:05}", text_of(f'"{number}{pad}"')) for number in range(15_000)]
+    segment = write(store, rows)
+    written = _without(store, segment, "04999")
+    assert pq.ParquetFile(store.locate(written.path)).num_row_groups > 1
+    assert [pos for _, pos, _ in _rows(store, written.path)] == [n for n in range(15_000) if n % 5_000 != 4_999]
+
+
+def test_large_documents_are_rewritten_a_few_at_a_time(store):
+    fid = uuid4().hex
+    writer = SegmentWriter(store, f"streams/large/{fid}.parquet", staged_as=fid)
+    for number in range(150):
+        rows = [(f"{number:03}", text_of(f'"{number}{"x" * (1 << 20)}"'))]
+        writer.add(a_batch(rows, first=number), size=size_of(rows))
+    written = writer.finish()
+    segment = a_segment(a_task(), path=written.path, docs=written.docs, bytes=written.bytes)
+    default = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(default)
+    pa.set_memory_pool(counted)
+    try:
+        assert write_without(store, segment, "077", f"streams/anew/{fid}.parquet", staged_as=fid).docs == 149
+    finally:
+        pa.set_memory_pool(default)
+    assert counted.max_memory() < 100 << 20
+
+
+def test_what_is_not_there_takes_nothing_away(store):
+    segment = write(store, [("a", text_of(1)), ("b", text_of(2))])
+    assert _rows(store, _without(store, segment, "c").path) == _rows(store, segment.path)
+
+
+def test_the_former_file_stays_as_it_is(store):
+    segment = write(store, [("a", text_of(1)), ("b", text_of(2))])
+    rows = _rows(store, segment.path)
+    _without(store, segment, "a")
+    assert _rows(store, segment.path) == rows
+
+
+def test_a_file_that_is_not_there_leaves_nothing_behind(store):
+    segment = write(store, [("a", text_of(1))])
+    store.delete(segment.path)
+    before = files_in(store)
+    with pytest.raises(FileNotFoundError):
+        _without(store, segment, "a")
+    assert files_in(store) == before
+
+
+@needs_a_full_disk
+def test_a_full_disk_leaves_nothing_behind(store):
+    segment = write(store, [("a", text_of(1)), ("b", text_of(2))])
+    before = files_in(store)
+    store.stage("full").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        write_without(store, segment, "a", "streams/anew/full.parquet", staged_as="full")
+    assert files_in(store) == before
