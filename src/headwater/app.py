@@ -26,6 +26,7 @@ from headwater.api import (
     reading,
     streams,
     tasks,
+    undo,
 )
 from headwater.api.parts import Parts
 from headwater.api.queries import refuse_unknown
@@ -99,7 +100,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None) -> FastA
         ],
     )
     # Longer paths first: a document's id may hold anything.
-    parts = (health, links, streams, externals, crawlers, tasks, bulk, ec, exporting, following, reading)
+    parts = (health, links, streams, externals, crawlers, tasks, undo, bulk, ec, exporting, following, reading)
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)

@@ -7,7 +7,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from docs_tour import Page
-from headwater.api import bulk, exporting, following, reading, tasks
+from headwater.api import bulk, exporting, following, reading, tasks, undo
 from headwater.api.auth import ADMINISTERS, READS, WRITES
 from headwater.api.bulk import RestoreBody
 from headwater.api.reading import LogOut, VersionOut
@@ -26,7 +26,7 @@ CALLS = {(method, path): (anchor, scope) for method, path, anchor, scope in CALL
 #: By method and path as the page writes them.
 ROUTES = {
     (method, route.path.replace("{doc_id:any}", "{id}")): route
-    for part in (bulk, exporting, following, reading, tasks)
+    for part in (bulk, exporting, following, reading, tasks, undo)
     for route in part.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods

@@ -16,7 +16,7 @@ from headwater.domain.crawler import Crawler
 from headwater.domain.errors import KeyReused, NotFound
 from headwater.domain.task import Publish, Task
 from headwater.ingest.sweep import sweep
-from headwater.lake.segment import SORTED_ROW_GROUP_BYTES
+from headwater.lake.segment import LEAST_ROW_GROUP_BYTES
 from headwater.lifecycle.removal import remove_crawler
 from headwater.streams import effects
 from headwater.streams.compaction import MOST_OF_OPEN, NEWEST, Compaction, worth_merging
@@ -96,7 +96,7 @@ async def test_a_large_single_upload_is_put_in_order_once(world):
     pad = "x" * 2_000
     task = await world.done(crawler, [{"id": f"{number * 7919 % 4_000:04}", "pad": pad} for number in range(4_000)])
     [before] = await rows_of(world, task)
-    assert before.bytes > SORTED_ROW_GROUP_BYTES
+    assert before.bytes > LEAST_ROW_GROUP_BYTES
     await world.compact()
     [after] = await rows_of(world, task)
     assert after.path != before.path

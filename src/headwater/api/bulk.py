@@ -1,32 +1,25 @@
 """Many tasks of a stream at once: taken out in one stream version, and put back in one."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StrictInt
 
 from headwater.api.auth import WRITES
 from headwater.api.bodies import RequestBody
-from headwater.api.differences import DifferenceOut, difference_page
-from headwater.api.envelope import EXAMPLE_FID, Cursor, Envelope, Limit, Listing
+from headwater.api.differences import AskedForesight, DifferenceOut, Foresight, foreseen
+from headwater.api.envelope import EXAMPLE_FID, Envelope, Listing
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
-from headwater.api.tasks import (
-    DELETIONS,
-    RESTORATIONS,
-    DeletionOp,
-    DeletionOut,
-    DryRun,
-    RestorationOp,
-    RestorationOut,
-    require_dry_run,
-)
+from headwater.api.undo import DELETIONS, RESTORATIONS, DeletionOp, DeletionOut, RestorationOp, RestorationOut
 from headwater.api.views import HIGHEST
 from headwater.catalog import tasks
 from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.task import Origin, TaskFilter
+from headwater.lake.difference import Moves
 from headwater.lifecycle import bulk
 from headwater.lifecycle.bulk import Moved
 from headwater.streams import effects
@@ -69,6 +62,10 @@ class FilterBody(RequestBody):
         default=None, max_length=MOST_TASKS, description="That are among these.", examples=[[EXAMPLE_FID]]
     )
     dry_run: bool = Field(default=False, description="The same as the query parameter.")
+
+    def also(self, asked: Foresight) -> Foresight:
+        """Return what is asked in the query, with the body's word for it."""
+        return replace(asked, dry_run=asked.dry_run or self.dry_run)
 
     def wanted(self) -> TaskFilter:
         """Return the filter.
@@ -153,30 +150,24 @@ class RecoveryOut(RestorationOut):
     response_model=Envelope[RevertedOut] | Envelope[ReversalOut] | Listing[DifferenceOut],
 )
 async def revert_stream(
-    fid: str,
-    body: FilterBody,
-    backend: Backend,
-    request: Request,
-    dry_run: DryRun = False,
-    op: DeletionOp = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    fid: str, body: FilterBody, backend: Backend, request: Request, asked: AskedForesight, op: DeletionOp = None
 ) -> object:
     """Delete all tasks that a filter means, in one stream version; one call restores them.
 
     Each is as if it had been deleted by itself, and can be restored by itself. An open one is stopped.
     """
-    wanted, dry = body.wanted(), dry_run or body.dry_run
-    require_dry_run(dry_run=dry, op=op)
+    wanted = body.wanted()
     question = partial(effects.reversal, stream=fid, wanted=wanted)
-    if op is not None:
-        return await difference_page(request, backend, question, DELETIONS[op], limit=limit, cursor=cursor)
-    if dry:
-        counts = DeletionOut.of(await backend.effects.moves(question))
-        found = await backend.db.read(tasks.matching, fid, wanted, removed=False)
-        return Envelope(payload=ReversalOut(tasks=[task.fid for task in found], **counts.model_dump()))
-    moved = await backend.db.write(bulk.revert, fid, wanted, vault=backend.vault, at=backend.clock())
-    return Envelope(payload=RevertedOut.of(moved))
+    match await foreseen(request, backend, question, body.also(asked), op=DELETIONS.get(op or "")):
+        case Moves() as moves:
+            found = await backend.db.read(tasks.matching, fid, wanted, removed=False)
+            fids = [task.fid for task in found]
+            return Envelope(payload=ReversalOut(tasks=fids, **DeletionOut.of(moves).model_dump()))
+        case Response() as page:
+            return page
+        case None:
+            moved = await backend.db.write(bulk.revert, fid, wanted, vault=backend.vault, at=backend.clock())
+            return Envelope(payload=RevertedOut.of(moved))
 
 
 @router.post(
@@ -186,25 +177,19 @@ async def revert_stream(
     response_model=Envelope[RestoredOut] | Envelope[RecoveryOut] | Listing[DifferenceOut],
 )
 async def restore_stream(
-    fid: str,
-    body: RestoreBody,
-    backend: Backend,
-    request: Request,
-    dry_run: DryRun = False,
-    op: RestorationOp = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
+    fid: str, body: RestoreBody, backend: Backend, request: Request, asked: AskedForesight, op: RestorationOp = None
 ) -> object:
     """Put back all deleted tasks that a filter means, in one stream version, each at its place in the order."""
-    wanted, dry = body.wanted(), dry_run or body.dry_run
-    require_dry_run(dry_run=dry, op=op)
+    wanted = body.wanted()
     question = partial(effects.recovery, stream=fid, wanted=wanted)
-    if op is not None:
-        return await difference_page(request, backend, question, RESTORATIONS[op], limit=limit, cursor=cursor)
-    if dry:
-        counts = RestorationOut.of(await backend.effects.moves(question))
-        back, purged = await backend.db.read(effects.recoverable, fid, wanted)
-        fids = [[task.fid for task in some] for some in (back, purged)]
-        return Envelope(payload=RecoveryOut(tasks=fids[0], purged=fids[1], **counts.model_dump()))
-    moved = await backend.db.write(bulk.restore, fid, wanted, at=backend.clock())
-    return Envelope(payload=RestoredOut.of(moved))
+    match await foreseen(request, backend, question, body.also(asked), op=RESTORATIONS.get(op or "")):
+        case Moves() as moves:
+            back, purged = await backend.db.read(effects.recoverable, fid, wanted)
+            fids = [[task.fid for task in some] for some in (back, purged)]
+            counts = RestorationOut.of(moves).model_dump()
+            return Envelope(payload=RecoveryOut(tasks=fids[0], purged=fids[1], **counts))
+        case Response() as page:
+            return page
+        case None:
+            moved = await backend.db.write(bulk.restore, fid, wanted, at=backend.clock())
+            return Envelope(payload=RestoredOut.of(moved))

@@ -1,18 +1,19 @@
 """What tasks did, and what actions on them would do, document by document."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
 
 import jsonpatch
 import msgspec
-from fastapi import Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from headwater.api.documents import listing_of, raw
-from headwater.api.envelope import EXAMPLE_FID, cursor_for, position_of
+from headwater.api.envelope import EXAMPLE_FID, Cursor, Limit, cursor_for, position_of
 from headwater.api.parts import Parts
-from headwater.domain.errors import RequestInvalid
-from headwater.lake.difference import Difference, Operation, Side
+from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.lake.difference import Difference, Moves, Operation, Side
 from headwater.streams.effects import Question
 
 
@@ -45,6 +46,42 @@ async def difference_page(
     found = await backend.effects.page(question, operation, after=after, limit=limit + 1)
     following = cursor_for([found[limit - 1].id]) if len(found) > limit else None
     return listing_of(request, _page(found[:limit], patched=operation is Operation.CHANGED), following)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foresight:
+    """What a caller wants to know of something before it is done."""
+
+    dry_run: bool
+    limit: int
+    cursor: str | None
+
+
+async def _foresight(
+    dry_run: Annotated[bool, Query(description="Change nothing, and tell what would happen.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Foresight:
+    return Foresight(dry_run=dry_run, limit=limit, cursor=cursor)
+
+
+AskedForesight = Annotated[Foresight, Depends(_foresight)]
+
+
+async def foreseen(
+    request: Request, backend: Parts, question: Question, asked: Foresight, *, op: Operation | None
+) -> Moves | Response | None:
+    """Return what would happen, or a page of the documents with which; None if it is not only asked about.
+
+    Raises:
+        RequestInvalid: documents are asked for of what is to be done.
+    """
+    if op is None:
+        return await backend.effects.moves(question) if asked.dry_run else None
+    if not asked.dry_run:
+        detail = "op lists the documents of a dry run; send dry_run=true with it"
+        raise RequestInvalid(f"?op: {detail}", flaws=[Flaw(pointer="?op", detail=detail)])
+    return await difference_page(request, backend, question, op, limit=asked.limit, cursor=asked.cursor)
 
 
 def _behind(cursor: str | None) -> str | None:

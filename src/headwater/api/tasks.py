@@ -1,16 +1,14 @@
-"""Tasks: start, list, read, retry, stop, delete, restore."""
+"""Tasks: start, list, read, retry, stop."""
 
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.api.auth import READS, WRITES
 from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, patched
-from headwater.api.differences import DifferenceOut, difference_page
 from headwater.api.envelope import (
     EXAMPLE_FID,
     Cursor,
@@ -28,13 +26,11 @@ from headwater.catalog import objects
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import TASKS
 from headwater.catalog.vault import redact
-from headwater.domain.errors import Flaw, MethodNotAllowed, RequestInvalid
+from headwater.domain.errors import MethodNotAllowed
 from headwater.domain.task import Origin, Reason, Task, TaskState
-from headwater.lake.difference import Moves, Operation
 from headwater.lifecycle import actions
 from headwater.lifecycle.actions import Opened
 from headwater.lifecycle.dispatcher import task_endpoint
-from headwater.streams import effects
 
 router = APIRouter(tags=["tasks"])
 
@@ -73,32 +69,6 @@ class CountsOut(BaseModel):
     removed: int = Field(
         description="Nothing shows after: a former attempt of the task had brought them.", examples=[0]
     )
-
-
-class DeletionOut(BaseModel):
-    """What deleting would do."""
-
-    removed: int = Field(description="Documents that would be gone.", examples=[12])
-    restored: int = Field(description="Documents of which an older version would show again.", examples=[3])
-    unaffected: int = Field(description="Documents of which a newer task's version shows anyway.", examples=[0])
-
-    @classmethod
-    def of(cls, moves: Moves) -> Self:
-        """Return what a comparison found."""
-        return cls(removed=moves.removed, restored=moves.replaced, unaffected=moves.unaffected)
-
-
-class RestorationOut(BaseModel):
-    """What restoring would do."""
-
-    added: int = Field(description="Documents that would show again where none shows now.", examples=[12])
-    replaced: int = Field(description="Documents that would show in place of an older version.", examples=[3])
-    unaffected: int = Field(description="Documents of which a newer task's version shows anyway.", examples=[0])
-
-    @classmethod
-    def of(cls, moves: Moves) -> Self:
-        """Return what a comparison found."""
-        return cls(added=moves.added, replaced=moves.replaced, unaffected=moves.unaffected)
 
 
 class TaskOut(ObjectOut):
@@ -210,151 +180,6 @@ async def stop_task(fid: str, backend: Backend, response: Response) -> Envelope[
     """End an open task with 410 and keep its documents; its EC is told."""
     task = await backend.db.write(actions.stop, fid, vault=backend.vault, at=backend.clock())
     return answer(response, TaskOut.of(task))
-
-
-DryRun = Annotated[bool, Query(description="Change nothing, and tell what would happen.")]
-
-#: What deleting may do to a document, by the names that callers use.
-DELETIONS = {
-    "removed": Operation.REMOVED,
-    "restored": Operation.REPLACED,
-    "unaffected": Operation.UNAFFECTED,
-}
-#: What restoring may do to a document.
-RESTORATIONS = {
-    "added": Operation.ADDED,
-    "replaced": Operation.REPLACED,
-    "unaffected": Operation.UNAFFECTED,
-}
-
-
-def require_dry_run(*, dry_run: bool, op: object) -> None:
-    """Raise unless documents are asked for of what would happen.
-
-    Raises:
-        RequestInvalid: they are asked for of what is to happen.
-    """
-    if op is not None and not dry_run:
-        detail = "op lists the documents of a dry run; send dry_run=true with it"
-        raise RequestInvalid(f"?op: {detail}", flaws=[Flaw(pointer="?op", detail=detail)])
-
-
-RestorationOp = Annotated[
-    Literal["added", "replaced", "unaffected"] | None,
-    Query(description="With `dry_run`: list the documents with which this would happen."),
-]
-
-
-@router.post(
-    "/actions/tasks/{fid}/restore",
-    dependencies=[WRITES],
-    responses=fails(404, 409),
-    response_model=Envelope[TaskOut] | Envelope[RestorationOut] | Listing[DifferenceOut],
-)
-async def restore_task(
-    fid: str,
-    backend: Backend,
-    request: Request,
-    response: Response,
-    dry_run: DryRun = False,
-    op: RestorationOp = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> object:
-    """Put a deleted task's documents back at their place in the order, until they are purged."""
-    require_dry_run(dry_run=dry_run, op=op)
-    question = partial(effects.restoration, fid=fid)
-    if op is not None:
-        return await difference_page(request, backend, question, RESTORATIONS[op], limit=limit, cursor=cursor)
-    if dry_run:
-        return Envelope(payload=RestorationOut.of(await backend.effects.moves(question)))
-    task = await backend.db.write(actions.restore, fid, at=backend.clock())
-    return answer(response, TaskOut.of(task))
-
-
-_DELETES = Envelope[TaskOut] | Envelope[DeletionOut] | Listing[DifferenceOut]
-DeletionOp = Annotated[
-    Literal["removed", "restored", "unaffected"] | None,
-    Query(description="With `dry_run`: list the documents with which this would happen."),
-]
-
-
-@router.delete("/actions/tasks/{fid}", dependencies=[WRITES], responses=fails(404), response_model=_DELETES)
-async def delete_task(
-    fid: str,
-    backend: Backend,
-    request: Request,
-    response: Response,
-    dry_run: DryRun = False,
-    op: DeletionOp = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> object:
-    """Take a task's documents out of the stream, at once and whole.
-
-    For every document, the stream then shows the newest version that another task left, or none. An
-    open task is stopped, and its EC told. Deleting twice changes nothing; `restore` undoes it.
-    """
-    require_dry_run(dry_run=dry_run, op=op)
-    question = partial(effects.deletion, fid=fid)
-    if op is not None:
-        return await difference_page(request, backend, question, DELETIONS[op], limit=limit, cursor=cursor)
-    if dry_run:
-        return Envelope(payload=DeletionOut.of(await backend.effects.moves(question)))
-    task = await backend.db.write(actions.delete, fid, vault=backend.vault, at=backend.clock())
-    return answer(response, TaskOut.of(task))
-
-
-@router.delete("/tasks/{fid}", dependencies=[WRITES], responses=fails(404, 412), response_model=_DELETES)
-async def delete_task_object(
-    fid: str,
-    expected: IfMatch,
-    backend: Backend,
-    request: Request,
-    response: Response,
-    dry_run: DryRun = False,
-    op: DeletionOp = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> object:
-    """Do the same as `DELETE /actions/tasks/{fid}`."""
-    if dry_run or op is not None:
-        return await delete_task(fid, backend, request, response, dry_run, op, limit, cursor)
-
-    def delete(tx: Transaction, at: datetime) -> Task:
-        objects.require_version(objects.get(tx, TASKS, fid), expected)
-        return actions.delete(tx, fid, vault=backend.vault, at=at)
-
-    return answer(response, TaskOut.of(await backend.db.write(delete, backend.clock())))
-
-
-@router.get(
-    "/tasks/{fid}/diff",
-    dependencies=[READS],
-    responses=fails(404),
-    response_model=Envelope[CountsOut] | Listing[DifferenceOut],
-)
-async def get_diff(
-    fid: str,
-    backend: Backend,
-    request: Request,
-    op: Annotated[
-        Literal["added", "changed", "unchanged", "removed"] | None,
-        Query(description="List the documents with which this happened, before and after."),
-    ] = None,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-) -> object:
-    """Tell what the present attempt of a task did to the stream, as of the last version that it made.
-
-    A retry that ended well is compared with what its former attempts had left.
-    """
-    question = partial(effects.doing, fid=fid)
-    if op is not None:
-        return await difference_page(request, backend, question, Operation(op), limit=limit, cursor=cursor)
-    task = await backend.db.read(objects.get, TASKS, fid)
-    counts = task.summary or await backend.effects.counts(question)
-    return Envelope(payload=CountsOut.model_validate(counts))
 
 
 @router.get("/tasks", dependencies=[READS])

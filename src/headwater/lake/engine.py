@@ -29,7 +29,7 @@ MOST_AT_ONCE = 8
 #: Documents in a batch of a long answer.
 BATCH = 8192
 #: What is sorted at a time may fill this part of the memory.
-RANGES_IN_MEMORY = 8
+RANGES_IN_MEMORY = 12
 #: A place that no document has: all of a segment lies before it.
 WHOLE = 1 << 40
 
@@ -84,6 +84,8 @@ class Engine:
         self._db.execute(f"SET allowed_directories = [{allowed}]")  # SET takes no bound values
         # A file never changes once it is kept, so that what was read of its footer stays true.
         self._db.execute("SET parquet_metadata_cache = true")
+        # Reading ahead is for files that are far away.
+        self._db.execute("SET disable_parquet_prefetching = true")
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from headwater.domain.stream import Segment, Written
 from headwater.lake import winners
 from headwater.lake.engine import Engine, joined
-from headwater.lake.segment import SORTED_ROW_GROUP_BYTES, SegmentWriter
+from headwater.lake.segment import SegmentWriter, sorted_row_group
 from headwater.lake.store import LocalStore
 
 # Of what showed together, from the same version on, only the last version of each id is kept; what
@@ -31,9 +31,11 @@ _MERGED = """
 
 def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: str, *, staged_as: str) -> Written:
     """Write segments of one attempt, in order of arrival, as one file; it is on disk when this returns."""
-    writer = SegmentWriter(store, path, staged_as=staged_as, row_group_bytes=SORTED_ROW_GROUP_BYTES)
+    size = sum(segment.bytes for segment in segments)
+    row_group = sorted_row_group(size)
+    writer = SegmentWriter(store, path, staged_as=staged_as, row_group_bytes=row_group)
     try:
-        bounds = winners.cut(engine, segments, ranges=engine.ranges_for(sum(segment.bytes for segment in segments)))
+        bounds = winners.cut(engine, segments, ranges=engine.ranges_for(size))
         values: dict[str, Any] = {
             "files": engine.files(segments),
             "shifts": [segment.base - segments[0].base for segment in segments],
@@ -41,7 +43,7 @@ def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: 
         }
         for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
             for batch in engine.batches(_MERGED, values | {"after": after, "bound": bound}):
-                _add(writer, batch)
+                _add(writer, batch, row_group)
         written = writer.finish()
     except BaseException:
         writer.discard()
@@ -51,10 +53,10 @@ def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: 
     return written
 
 
-def _add(writer: SegmentWriter, batch: pa.RecordBatch) -> None:
+def _add(writer: SegmentWriter, batch: pa.RecordBatch, row_group: int) -> None:
     """Write a batch in parts of about a row group, however large its documents are."""
     texts = cast("Any", batch).column("doc")
-    parts = max(1, -(-texts.nbytes // SORTED_ROW_GROUP_BYTES))
+    parts = max(1, -(-texts.nbytes // row_group))
     rows = max(1, -(-batch.num_rows // parts))
     for start in range(0, batch.num_rows, rows):
         part = cast("Any", batch).slice(start, rows)

@@ -26,8 +26,15 @@ SCHEMA = pa.schema(
 
 #: A row group holds about so many bytes of documents: enough to read well, little enough to hold.
 ROW_GROUP_BYTES = 16 << 20
-#: In order of ids, smaller ones let a reader pass over more.
-SORTED_ROW_GROUP_BYTES = 4 << 20
+#: In order of ids, smaller ones let a reader pass over more; but each costs it a look.
+LEAST_ROW_GROUP_BYTES = 256 << 10
+MOST_SORTED_BYTES = 4 << 20
+SORTED_ROW_GROUPS = 32
+
+
+def sorted_row_group(size: int) -> int:
+    """Return of how many bytes a row group is where so many bytes of documents are in order of ids."""
+    return min(MOST_SORTED_BYTES, max(LEAST_ROW_GROUP_BYTES, size // SORTED_ROW_GROUPS))
 
 
 class SegmentWriter:

@@ -14,7 +14,7 @@ from headwater.domain.fid import new_fid
 from headwater.domain.stream import Segment, Written, segment_path
 from headwater.lake.engine import Engine
 from headwater.lake.merging import merge
-from headwater.lake.segment import SORTED_ROW_GROUP_BYTES
+from headwater.lake.segment import LEAST_ROW_GROUP_BYTES
 from headwater.lake.store import LocalStore
 from headwater.streams.rounds import Rounds
 
@@ -67,7 +67,7 @@ class Compaction:
 
     async def _compact(self, found: Sequence[Segment]) -> None:
         """Merge all segments of an attempt that has ended."""
-        if len(found) == 1 and found[0].bytes <= SORTED_ROW_GROUP_BYTES:
+        if len(found) == 1 and found[0].bytes <= LEAST_ROW_GROUP_BYTES:
             await self._db.write(segments.settle, found[0])  # a reader reads all of it anyway
         elif found:
             some = found[:MOST_MERGED]
