@@ -35,10 +35,8 @@ _VISIBLE = """
     WHERE stream = ? AND added_version IS NOT NULL AND removed_version IS NULL ORDER BY layer
 """
 _UNMERGED = """
-    SELECT count(*) FROM (
-        SELECT tasks.fid FROM tasks LEFT JOIN segments ON segments.task = tasks.fid AND segments.removed_version IS NULL
-        WHERE tasks.state = 'done' AND tasks.removed_at IS NULL GROUP BY tasks.fid HAVING count(segments.fid) <> 1
-    )
+    SELECT count(DISTINCT tasks.fid) FROM tasks JOIN segments ON segments.task = tasks.fid
+    WHERE tasks.state = 'done' AND segments.removed_version IS NULL AND NOT segments.is_compact
 """
 
 

@@ -63,7 +63,7 @@ def play(stage: Stage, *, endpoint: str) -> dict[str, str]:
         "No limit on the number of files, which adds packages; the requirements of extras, too, which changes some.",
     )
     second = run(stage, crawler, name="second run", params=SECOND_PARAMS)
-    during = show_changes(stage, stream, before)
+    during = show_changes(stage, stream, second, before)
 
     refuse_uploads(stage)
     undo(stage, stream, second, before=before, during=during)
@@ -179,11 +179,15 @@ def by_name(export: bytes) -> dict[str, dict[str, Any]]:
     return {document["name"]: document for document in map(json.loads, export.splitlines())}
 
 
-def show_changes(stage: Stage, stream: str, before: bytes) -> bytes:
-    """Show how the stream differs from a former export of it, with one document of both; return all of it."""
-    stage.act("What changed", "The stream is exported again, and compared with the export from before the second run.")
+def show_changes(stage: Stage, stream: str, task: str, before: bytes) -> bytes:
+    """Show what a run did, with one document before and after; return all that the stream shows now."""
+    stage.act(
+        "What changed", "Headwater tells what the run did; comparing the exports from before and after says the same."
+    )
+    told = stage.get(f"/tasks/{task}/diff")
     after = stage.export(stream)
     found = compare(before, after)
+    require(told == {what: len(names) for what, names in vars(found).items()}, f"the diff says {told}")
     require(found.added and found.changed and found.unchanged, f"the second run did not do what it should: {found}")
     require(not found.removed, f"the second run took {found.removed} out of the stream")
     for what, style in (("added", "green"), ("changed", "yellow"), ("unchanged", "default")):
@@ -249,8 +253,13 @@ def line_of(name: str, version: object) -> bytes:
 def undo(stage: Stage, stream: str, task: str, *, before: bytes, during: bytes) -> None:
     """Delete the second run, and see that the stream is what it was."""
     stage.act("Delete the second run", "Its documents leave the stream at once, and what they covered shows again.")
+    foreseen = stage.delete(f"/actions/tasks/{task}?dry_run=true")
+    told = "A dry run first: {removed} documents would go, of {restored} an older version would show again."
+    stage.show(Text(told.format_map(foreseen)))
     stage.delete(f"/actions/tasks/{task}")
     after = stage.export(stream)
+    gone = by_name(during).keys() - by_name(after).keys()
+    require(len(gone) == foreseen["removed"], f"the dry run said {foreseen}, and {len(gone)} documents went")
     exports = {"before the second run": before, "after the second run": during, "after its deletion": after}
     columns = {"export": "left", "docs": "right", "sha256": "left"}
     rows = [[when, len(by_name(export)), hashlib.sha256(export).hexdigest()] for when, export in exports.items()]

@@ -17,7 +17,7 @@ from change_set_model import TASKS, Model, Showing, counts, docs_of, moves, oper
 from headwater.catalog import segments
 from headwater.catalog.database import Database
 from headwater.domain.errors import TaskPurged, VersionForgotten
-from headwater.domain.task import Publish, Task
+from headwater.domain.task import Publish, Task, TaskFilter
 from headwater.lake.difference import Operation
 from headwater.streams import effects
 from headwater.streams.views import View
@@ -139,21 +139,28 @@ class Play:
         wanted = {"tasks": tuple(self.tasks[task].fid for task in tasks if self.tasks[task] is not None)}
         there = [task for task in sorted(tasks) if self.tasks[task] is not None and not self.model.deleted[task]]
         before, own = self.model.shown(), self.ids_of(there)
+        question = partial(effects.reversal, stream=self.stream, wanted=TaskFilter(**wanted))
+        foreseen = await self.world.effects.moves(question)
         moved = await self.world.revert(self.stream, **wanted)
         assert sorted(moved.tasks) == sorted(self.tasks[task].fid for task in there)
         self.model.delete(there)
         for task in there:
             self.model.removed_by[task] = moved.version
         assert (moved.version is not None) == (before != self.model.shown() or bool(own))
+        assert foreseen == moves(before, self.model.shown(), touched=own)
 
     async def restore_all(self, tasks: set[int]) -> None:
         wanted = {"tasks": tuple(self.tasks[task].fid for task in tasks if self.tasks[task] is not None)}
         there = [task for task in tasks if self.tasks[task] is not None and self.model.deleted[task]]
         purged = {self.tasks[task].fid for task in there if self.model.is_purged(task)}
+        before, own = self.model.shown(), self.ids_of([task for task in there if not self.model.is_purged(task)])
+        question = partial(effects.recovery, stream=self.stream, wanted=TaskFilter(**wanted))
+        foreseen = await self.world.effects.moves(question)
         moved = await self.world.restore_all(self.stream, **wanted)
         assert set(moved.purged) == purged
         assert set(moved.tasks) == {self.tasks[task].fid for task in there} - purged
         self.model.restore(there)
+        assert foreseen == moves(before, self.model.shown(), touched=own)
 
     async def crowd(self, _) -> None:
         """Merge an open task's segments as if there were too many of them."""

@@ -30,6 +30,9 @@ LONGEST_WAIT = 60
 #: Seconds of silence after which a stream of events says that it is alive.
 KEEP_ALIVE = 15.0
 
+#: Caches and proxies must not hold events back.
+_AS_THEY_COME = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
 _PREFERS_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)")
 _VERSION = re.compile(r"[0-9]{1,19}")
 
@@ -93,7 +96,7 @@ async def list_changes(
     changes = await backend.follower.since(fid, held, view, limit=limit)
     if feed is Feed.EVENTSOURCE:
         events = _events(backend, fid, changes, view, limit)
-        return StreamingResponse(events, media_type=EVENTS, headers={"Cache-Control": "no-store"})
+        return StreamingResponse(events, media_type=EVENTS, headers=_AS_THEY_COME)
     return StreamingResponse(_lines(changes), media_type=NDJSON, headers=headers)
 
 
