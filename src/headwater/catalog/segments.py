@@ -133,13 +133,8 @@ def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: dat
 
     They get new rows for the same files, so that what readers of former versions see stays true.
     """
-    tx.execute(_ADD, [asdict(back) for back in as_put_back(found, version=version, at=at)])
-
-
-def as_put_back(found: Sequence[Segment], *, version: int, at: datetime) -> list[Segment]:
-    """Return segments as they would be once they were visible again from a version on."""
     anew = {"added_version": version, "whole_version": None, "removed_version": None}
-    return [replace(segment, fid=new_fid(at), **anew) for segment in found]
+    tx.execute(_ADD, [asdict(replace(segment, fid=new_fid(at), **anew)) for segment in found])
 
 
 def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[tuple[str, int]]:
