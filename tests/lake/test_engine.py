@@ -1,3 +1,4 @@
+import asyncio
 import tempfile
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.domain.errors import Unavailable
 from headwater.lake.engine import Found, lines
 from lake_builders import Lake, a_batch, files_in, write
 
@@ -96,12 +98,22 @@ def test_a_closed_engine_leaves_nothing_in_the_spill_folder(tmp_path):
     assert files_in(lake.store) == [segments[0].path]
 
 
-def test_an_open_engine_answers_a_check(lake):
-    assert lake.engine.check() is None
+async def test_a_question_that_would_take_long_is_broken_off_when_the_engine_is_closed(tmp_path):
+    lake = Lake(tmp_path)
+    endless = "SELECT sum(hash(a.range + b.range)) FROM range(10_000_000) a, range(10_000_000) b"
+    asked = asyncio.create_task(lake.engine.ask(lake.engine.rows, endless, {}))
+    await asyncio.sleep(0.05)
+    await asyncio.to_thread(lake.engine.close)
+    with pytest.raises(Unavailable, match="stopping"):
+        await asked
 
 
-def test_a_closed_engine_does_not(tmp_path):
+def test_a_closed_engine_answers_nothing(tmp_path):
     lake = Lake(tmp_path)
     lake.engine.close()
-    with pytest.raises(duckdb.Error):
+    with pytest.raises(Unavailable, match="stopping"):
         lake.engine.check()
+
+
+def test_an_open_engine_answers_a_check(lake):
+    assert lake.engine.check() is None

@@ -5,9 +5,11 @@ Both are one number, the *rank*: ``layer << 32 | pos``, unique in what a stream 
 """
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +68,13 @@ class Engine:
         """Open it, to use ``memory`` bytes."""
         self._store = store
         self._memory = memory
-        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="query")
+        self._working: set[threading.Thread] = set()
+        self._threads = ThreadPoolExecutor(
+            MOST_AT_ONCE, thread_name_prefix="query", initializer=lambda: self._working.add(threading.current_thread())
+        )
+        #: Connections that are in use.
+        self._lent: set[duckdb.DuckDBPyConnection] = set()
+        self._is_closing = False
         spill.mkdir(parents=True, exist_ok=True)
         self._db = duckdb.connect(
             ":memory:",
@@ -95,8 +103,15 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
 
     def close(self) -> None:
-        """Wait for the questions that are being answered, then let go of memory and spilled files."""
-        self._threads.shutdown()
+        """Break off the questions that are being answered, then let go of memory and spilled files."""
+        self._is_closing = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        # Again and again: one that is just about to begin is not broken off.
+        while any(thread.is_alive() for thread in self._working):
+            for cursor in list(self._lent):
+                with suppress(duckdb.Error):  # it has just ended
+                    cursor.interrupt()
+            time.sleep(0.01)
         self._db.close()
 
     def rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -119,9 +134,19 @@ class Engine:
 
     @contextmanager
     def cursor(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """Lend a connection of one's own, so that threads do not wait for each other."""
-        with closing(self._db.cursor()) as cursor, _within_memory():
-            yield cursor
+        """Lend a connection of one's own, so that threads do not wait for each other.
+
+        Raises:
+            Unavailable: what it is used for needs more memory than there is, or the engine is being closed.
+        """
+        if self._is_closing:
+            raise Unavailable(_CLOSING)
+        with closing(self._db.cursor()) as cursor, _answerable():
+            self._lent.add(cursor)
+            try:
+                yield cursor
+            finally:
+                self._lent.discard(cursor)
 
     def files(self, segments: Sequence[Segment]) -> list[str]:
         """Return where the files of segments lie."""
@@ -149,10 +174,15 @@ class Engine:
         self.rows("SELECT 1", {})
 
 
+_CLOSING = "Headwater is stopping"
+
+
 @contextmanager
-def _within_memory() -> Generator[None]:
+def _answerable() -> Generator[None]:
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise Unavailable(_CLOSING) from error
     except duckdb.OutOfMemoryException as error:
         fault = "reading this needs more memory than there is (setting query_memory)"
         raise Unavailable(fault, retry_after=30) from error
