@@ -3,7 +3,7 @@ import pytest
 from builders import an_external
 from headwater.catalog import objects
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
-from headwater.domain.errors import InUse, NotFound, VersionMismatch
+from headwater.domain.errors import InUse, NotFound, VersionForgotten, VersionMismatch
 from headwater.lifecycle.removal import remove_crawler, remove_external, remove_stream
 
 
@@ -71,3 +71,21 @@ async def test_a_deletion_of_another_version_is_refused(world):
         await _remove(world, remove_crawler, crawler.fid, expected=frozenset({7}))
     with pytest.raises(NotFound):
         await _remove(world, remove_stream, "x")
+
+
+async def test_who_follows_a_stream_whose_crawler_is_deleted_with_its_tasks_must_begin_anew(world):
+    crawler = await world.crawler()
+    await world.done(crawler, [{"id": "a"}])
+    await _remove(world, remove_crawler, crawler.fid, cascade=True)
+    for asked in (world.changes(crawler.stream, 1), world.shown(crawler.stream, 1)):
+        with pytest.raises(VersionForgotten):
+            await asked
+    stream = await world.stream(crawler.stream)
+    assert await world.changes(crawler.stream, 0) == (stream.stream_version, [])
+    again = await world.crawler(stream=stream)
+    task = await world.done(again, [{"id": "b"}])
+    version, changes = await world.changes(crawler.stream, stream.stream_version)
+    assert (version, [change["id"] for change in changes]) == (3, ["b"])
+    await world.delete(task)
+    await world.restore(task)
+    assert set(await world.shown(crawler.stream)) == {"b"}

@@ -8,6 +8,7 @@ from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import InUse
+from headwater.domain.stream import Stream
 from headwater.lifecycle import actions
 
 
@@ -20,7 +21,8 @@ def remove_crawler(
         NotFound, VersionMismatch: there is no such crawler, or not at an expected version.
         InUse: it has tasks.
     """
-    objects.require_version(objects.get(tx, CRAWLERS, fid, lock=True), expected)
+    crawler = objects.get(tx, CRAWLERS, fid, lock=True)
+    objects.require_version(crawler, expected)
     runs = tasks.of_crawler(tx, fid)
     if runs and not cascade:
         raise InUse(
@@ -32,6 +34,10 @@ def remove_crawler(
         _, files = segments.purge(tx, segments.of_task(deleted.fid))
         garbage.leave(tx, files, until=at + READERS_LEAVE)
         objects.remove(tx, TASKS, run.fid)
+    if runs:
+        # What the stream showed goes with its tasks for good: who follows it must begin anew.
+        stream: Stream = objects.get(tx, STREAMS, crawler.stream)
+        streams.purged(tx, stream.fid, version=stream.stream_version)
     objects.remove(tx, CRAWLERS, fid)
 
 
