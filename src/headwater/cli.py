@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from headwater import logs
 from headwater.catalog import keys as key_catalog
 from headwater.catalog import migrate as migrations
 from headwater.catalog.database import Database, Transaction
@@ -55,7 +56,6 @@ def serve(
     import uvicorn  # noqa: PLC0415
 
     from headwater import app as application  # noqa: PLC0415
-    from headwater import logs  # noqa: PLC0415
 
     settings = _settings(data=data, host=host, port=port)
     logs.set_up(form=settings.log_format, level=settings.log_level)
@@ -265,4 +265,6 @@ def _fail(why: str) -> NoReturn:
 
 def main() -> None:
     """Run the command line."""
+    # What a command says is its output; of what happens inside, only what went wrong. A server says more.
+    logs.set_up(form="auto", level="warning")
     app()
