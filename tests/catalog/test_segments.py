@@ -1,5 +1,9 @@
 from itertools import product
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects import sqlite
+
 from builders import AT, a_segment
 from headwater.catalog import segments
 from headwater.domain.stream import Segment, Visibility
@@ -72,3 +76,24 @@ async def test_a_file_is_named_until_its_last_row_is_gone(world):
     assert await world.db.read(segments.still_named, ["here", "there"]) == {"here"}
     assert await world.db.write(segments.purge, segments.of_task(task.fid)) == (1, ["here"])
     assert await world.db.read(segments.still_named, ["here"]) == set()
+
+
+async def test_what_compaction_looks_for_does_not_read_what_it_has_settled(world):
+    if world.db.url.get_backend_name() != "sqlite":
+        pytest.skip("PostgreSQL chooses by the sizes of tables, which are none here")
+
+    def plans(tx):
+        asked: list[str] = []
+
+        class Explained:
+            def execute(self, statement):
+                asked.append(str(statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})))
+                return []
+
+        segments.to_compact(Explained(), limit=20)
+        segments.crowded(Explained(), more_than=64, limit=20)
+        return [[row.detail for row in tx.execute(text(f"EXPLAIN QUERY PLAN {question}"))] for question in asked]
+
+    for plan, index in zip(await world.db.read(plans), ("segments_to_compact", "one_open_task"), strict=True):
+        assert any(index in step for step in plan)
+        assert not any(step == "SCAN segments USING INDEX segments_of_task" for step in plan)

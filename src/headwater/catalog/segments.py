@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, text, update
 
 from headwater.catalog import streams, tables
 from headwater.catalog.database import Transaction
@@ -143,7 +143,7 @@ def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[
     wanted = (
         select(_segments.task, _segments.attempt)
         .join(tables.tasks, tables.tasks.c.fid == _segments.task)
-        .where(_segments.is_compact.is_(False), _segments.removed_version.is_(None), ended)
+        .where(text(tables.UNSETTLED), _segments.removed_version.is_(None), ended)
         .where(_segments.added_version.is_not(None), _segments.task.not_in(but))
         .distinct()
         .limit(limit)
@@ -152,11 +152,13 @@ def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[
 
 
 def crowded(tx: Transaction, *, more_than: int, limit: int, but: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """Return attempts that go on and have many segments, ``(task, attempt)``, but for some tasks."""
+    """Return attempts of open tasks that have many segments, ``(task, attempt)``, but for some tasks."""
+    tasks = tables.tasks.c
+    # Begun with the open tasks, which are few.
+    is_open = _segments.task.in_(select(tasks.fid).where(text(tables.OPEN), tasks.fid.not_in(but)))
     wanted = (
         select(_segments.task, _segments.attempt)
-        .join(tables.tasks, (tables.tasks.c.fid == _segments.task) & (tables.tasks.c.attempt == _segments.attempt))
-        .where(tables.tasks.c.ended_at.is_(None), _segments.removed_version.is_(None), _segments.task.not_in(but))
+        .where(is_open, _segments.removed_version.is_(None))
         .group_by(_segments.task, _segments.attempt)
         .having(func.count() > more_than)
         .limit(limit)

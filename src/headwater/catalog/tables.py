@@ -86,7 +86,10 @@ crawlers = Table(
     Column("publish", String(16), nullable=False),
 )
 
-_OPEN = text("state IN ('new', 'running')")
+#: True of open tasks, and of segments that compaction has not settled. Partial indexes are used only for questions
+#: that say the same to the letter, with nothing bound.
+OPEN = "state IN ('new', 'running')"
+UNSETTLED = "NOT is_compact"
 
 tasks = Table(
     "tasks",
@@ -120,7 +123,7 @@ tasks = Table(
     Column("summary", JSON(none_as_null=True)),
     ForeignKeyConstraint(["external", "external_version"], ["external_versions.external", "external_versions.version"]),
     # Unique: this index, not a check in code, is the rule of one open task for a crawler.
-    Index("one_open_task", "crawler", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+    Index("one_open_task", "crawler", unique=True, sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
     # The sweep for silent tasks reads this and never the ended ones.
     Index(
         "tasks_by_deadline",
@@ -185,7 +188,13 @@ segments = Table(
     Index("segments_of_task", "task", "attempt"),
     Index("segments_by_path", "path"),
     # What compaction and purge look for: few rows of many.
-    Index("segments_to_compact", "task", sqlite_where=text("NOT is_compact"), postgresql_where=text("NOT is_compact")),
+    Index(
+        "segments_to_compact",
+        "task",
+        "attempt",
+        sqlite_where=text(f"{UNSETTLED} AND removed_version IS NULL"),
+        postgresql_where=text(f"{UNSETTLED} AND removed_version IS NULL"),
+    ),
     Index(
         "segments_removed",
         "stream",

@@ -81,8 +81,10 @@ def upgrade() -> None:
         for gone in ("total", "idempotency_key", "body_digest"):
             table.drop_column(gone)
     op.create_index("segments_of_task", "segments", ["task", "attempt"])
-    unsorted, removed = sa.text("NOT is_compact"), sa.text("removed_version IS NOT NULL")
-    op.create_index("segments_to_compact", "segments", ["task"], sqlite_where=unsorted, postgresql_where=unsorted)
+    unsorted, removed = sa.text("NOT is_compact AND removed_version IS NULL"), sa.text("removed_version IS NOT NULL")
+    op.create_index(
+        "segments_to_compact", "segments", ["task", "attempt"], sqlite_where=unsorted, postgresql_where=unsorted
+    )
     op.create_index(
         "segments_removed", "segments", ["stream", "removed_version"], sqlite_where=removed, postgresql_where=removed
     )
