@@ -114,7 +114,8 @@ async def _delete(
     expected: frozenset[int] | None,
 ) -> object:
     def delete(tx: Transaction, at: datetime) -> Task:
-        objects.require_version(objects.get(tx, TASKS, fid), expected)
+        if expected is not None:
+            objects.require_version(objects.get(tx, TASKS, fid), expected)
         return actions.delete(tx, fid, vault=backend.vault, at=at)
 
     question = partial(effects.deletion, fid=fid)

@@ -247,11 +247,10 @@ class Comparison:
         if lowest is None:
             return None
         values: dict[str, Any] = {"lowest": lowest, "highest": highest}
-        a, b = ([segment for segment, *ends in self._ends if ends[side] > 0] for side in (0, 1))
-        for side, on_it in (("a", a), ("b", b)):
+        for place, side in enumerate("ab"):
             # Only files with a winner are opened.
             layers = {layer for (layer,) in cursor.execute(_LAYERS.format(side=side)).fetchall()}
-            segments = [segment for segment in on_it if segment.layer in layers]
+            segments = [segment for segment, *ends in self._ends if ends[place] > 0 and segment.layer in layers]
             if segments:
                 values[f"{side}_files"] = self._engine.files(segments)
                 values[f"{side}_layers"] = [segment.layer for segment in segments]
