@@ -5,10 +5,10 @@ STAMP := $(VENV)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test bench-read check lint types imports format lock clean
+.PHONY: help demo serve test bench bench-guard bench-read check lint types imports format lock clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # Built quietly, and again only when a lock changed.
 $(STAMP): requirements-dev.lock pyproject.toml
@@ -26,6 +26,12 @@ serve: $(STAMP) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
 
 test: $(STAMP) ## Run the tests (TESTS=tests/domain for a part)
 	@$(BIN)/python -m pytest -q --numprocesses=2 --dist=loadfile $(TESTS)
+
+bench: $(STAMP) ## Measure ingest, beside the bare work and DuckDB; eight minutes
+	@$(BIN)/python -m bench.ingest
+
+bench-guard: $(STAMP) ## See whether ingest has become slower than bench/recorded.json; a minute
+	@$(BIN)/python -m bench.ingest_guard
 
 bench-read: $(STAMP) ## Measure reading and undoing; the first run makes 2 GB of data
 	@$(BIN)/python -m bench.read

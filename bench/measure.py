@@ -4,7 +4,7 @@ import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -48,7 +48,7 @@ class Goal:
     """What is to be reached."""
 
     bound: float
-    #: ``ms``, ``MB`` or ``docs/s``.
+    #: ``ms``, ``MB``, ``docs/s``, ``uploads/s``, or ``x``: so many times as much.
     unit: str
     #: Whether more is better.
     more: bool = False
@@ -131,12 +131,16 @@ def timed(ask: Callable[[T], Any], subject: T) -> tuple[float, Any]:
 
 @dataclass(kw_only=True)
 class Memory:
-    """Resident memory of a process while it was watched, in bytes."""
+    """Resident memory of a process and its children while they were watched, in bytes.
+
+    Summed up, so that what they share counts more than once.
+    """
 
     before: int = 0
+    after: int = 0
     #: The most that was seen in samples.
     sampled: int = 0
-    #: The most that the kernel saw; 0 where it does not say.
+    #: The most that the kernel saw of each; 0 where it does not say.
     exact: int = 0
 
     @property
@@ -147,17 +151,18 @@ class Memory:
 
 @contextlib.contextmanager
 def watched(pid: int) -> Generator[Memory]:
-    """Watch the memory of a process of ours."""
-    process, memory = psutil.Process(pid), Memory()
-    memory.before = memory.sampled = process.memory_info().rss
+    """Watch the memory of a process of ours and of its children."""
+    processes, memory = _family(pid), Memory()
+    memory.before = memory.sampled = _resident(processes)
     # Linux forgets the former peak when it is told to.
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    for process in processes:
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(_LOOK_EVERY):
-            memory.sampled = max(memory.sampled, process.memory_info().rss)
+            memory.sampled = max(memory.sampled, _resident(processes))
 
     watcher = threading.Thread(target=look, name="memory", daemon=True)
     watcher.start()
@@ -166,33 +171,82 @@ def watched(pid: int) -> Generator[Memory]:
     finally:
         over.set()
         watcher.join()
-        memory.exact = _high_water(pid)
+        memory.after = _resident(processes)
+        memory.exact = sum(_high_water(process.pid) for process in processes)
 
 
 class Neighbours:
     """What other processes use of the cores while something is measured: the less, the more the times are worth."""
 
     def __init__(self, *ours: int) -> None:
-        """Begin; ``ours`` are the processes that belong to the measurement."""
-        self._ours = [psutil.Process(pid) for pid in ours]
+        """Begin; ``ours`` are the processes that belong to the measurement, with their children."""
+        self._ours = ours
         self._began = time.monotonic()
-        self._before = self._seconds()
+        self._before_all = _busy_seconds()
+        self._before_ours = cpu_seconds(*ours)
 
     def cores(self) -> float:
         """Return how many cores they have used since then, on the average."""
-        return max(0.0, self._seconds() - self._before) / (time.monotonic() - self._began)
+        ours = cpu_seconds(*self._ours) - self._before_ours
+        return max(0.0, self.cores_of_all() - ours / (time.monotonic() - self._began))
 
-    def _seconds(self) -> float:
-        times = psutil.cpu_times()
-        # A guest's time is in the user's already.
-        names = [name for name in times._fields if name not in {"idle", "iowait", "guest", "guest_nice"}]
-        return sum(getattr(times, name) for name in names) - sum(map(cpu_seconds, self._ours))
+    def cores_of_all(self) -> float:
+        """Return how many cores all processes have used since then, ours too."""
+        return (_busy_seconds() - self._before_all) / (time.monotonic() - self._began)
 
 
-def cpu_seconds(process: psutil.Process) -> float:
-    """Return the time that a process has worked."""
-    times = process.cpu_times()
-    return times.user + times.system
+@dataclass(kw_only=True)
+class Effort:
+    """What was spent on something."""
+
+    #: The memory of a process and its children.
+    memory: Memory
+    #: Seconds that they worked.
+    cpu: float = 0.0
+    #: Cores that were at work, whoever used them.
+    cores: float = 0.0
+
+
+@contextlib.contextmanager
+def effort_of(pid: int) -> Generator[Effort]:
+    """Watch what a process of ours and its children spend."""
+    with watched(pid) as memory:
+        effort = Effort(memory=memory)
+        neighbours, worked = Neighbours(), cpu_seconds(pid)
+        yield effort
+        effort.cpu = cpu_seconds(pid) - worked
+        effort.cores = neighbours.cores_of_all()
+
+
+def cpu_seconds(*pids: int) -> float:
+    """Return the time that processes and their children have worked, those that ended meanwhile too."""
+    worked = 0.0
+    for process in _family(*pids):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            # Whom a process waited for until it ended is in that process's times; who still runs has times of its own.
+            worked += times.user + times.system + times.children_user + times.children_system
+    return worked
+
+
+def _family(*pids: int) -> set[psutil.Process]:
+    processes = [psutil.Process(pid) for pid in pids]
+    return {*processes, *(child for process in processes for child in process.children(recursive=True))}
+
+
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    # A guest's time is in the user's already.
+    names = [name for name in times._fields if name not in {"idle", "iowait", "guest", "guest_nice"}]
+    return sum(getattr(times, name) for name in names)
+
+
+def _resident(processes: Iterable[psutil.Process]) -> int:
+    found = 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += process.memory_info().rss
+    return found
 
 
 def _high_water(pid: int) -> int:

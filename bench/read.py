@@ -91,7 +91,9 @@ def measured(data: ReadData, console: Console, *, wait: bool, keep: Path | None)
         machine = {**report.machine(), "others_used_cores": round(neighbours.cores(), 2)}
     sizes = {laid.layout.name: _size_of(laid, files[laid.layout.name]) for laid in (data.large, data.many)}
     facts = {"machine": report.machine_lines(machine), **sizes}
-    report.shown(console, "Reading, over HTTP", facts, found.results, _remarks(found, data.large))
+    report.shown(
+        console, "Reading, over HTTP", facts, [report.results_table(found.results)], _remarks(found, data.large)
+    )
     if keep is not None:
         report.kept(keep, {"machine": machine, "sizes": sizes}, found.results)
 

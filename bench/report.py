@@ -11,17 +11,17 @@ from typing import Any
 
 import psutil
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.measure import Result
+from bench.measure import Goal, Result
 
 #: Columns of what is printed.
 WIDTH = 100
 
 _LIBRARIES = ("duckdb", "pyarrow", "httpx")
-_UNITS = {"docs/s": "/s", "ms": " ms", "MB": " MB"}
+_UNITS = {"docs/s": "/s", "uploads/s": "/s", "ms": " ms", "MB": " MB", "x": "x"}
 
 
 def machine() -> dict[str, Any]:
@@ -35,12 +35,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def shown(console: Console, title: str, facts: Mapping[str, str], results: Sequence[Result], remarks: str) -> None:
+def shown(
+    console: Console, title: str, facts: Mapping[str, str], tables: Sequence[RenderableType], remarks: str
+) -> None:
     """Print everything."""
     console.print()
     console.print(Text(title, "bold"))
     console.print(_facts_table(facts))
-    console.print(_results_table(results))
+    for table in tables:
+        console.print(table)
     for remark in remarks.split("\n\n"):
         console.print(Text(" ".join(remark.split()), "dim"))
 
@@ -73,7 +76,8 @@ def _facts_table(facts: Mapping[str, str]) -> Table:
     return table
 
 
-def _results_table(results: Sequence[Result]) -> Table:
+def results_table(results: Sequence[Result]) -> Table:
+    """Return a table of questions, and of how fast they were answered."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("question", no_wrap=True)
     for name in ("goal", "Headwater\nmedian", "\nworst", "plain\nDuckDB", "ratio", "rounds"):
@@ -85,21 +89,27 @@ def _results_table(results: Sequence[Result]) -> Table:
 
 
 def _row(result: Result) -> list[str | Text]:
-    unit, sign = result.goal.unit, "≥" if result.goal.more else "<"
+    unit = result.goal.unit
     return [
         f"{result.question}: {result.differing} ANSWERS DIFFER" if result.differing else result.question,
-        f"{sign} {_value(result.goal.bound, unit)}",
-        _value(result.median, unit),
-        _value(result.worst, unit),
-        _value(result.plain_median, unit),
+        goal_told(result.goal),
+        value_told(result.median, unit),
+        value_told(result.worst, unit),
+        value_told(result.plain_median, unit),
         "-" if result.ratio is None else f"{result.ratio:.1f}x",
         f"{len(result.ours)}/{len(result.plain) or '-'}",
-        _verdict(result),
+        verdict(result.is_met),
     ]
 
 
-def _verdict(result: Result) -> Text:
-    match result.is_met:
+def goal_told(goal: Goal) -> str:
+    """Return what is to be reached."""
+    return f"{'≥' if goal.more else '<'} {value_told(goal.bound, goal.unit)}"
+
+
+def verdict(is_met: bool | None) -> Text:
+    """Return whether a goal is met; None is for what could not be measured."""
+    match is_met:
         case None:
             return Text("not there", "yellow")
         case True:
@@ -108,8 +118,11 @@ def _verdict(result: Result) -> Text:
             return Text("no", "red")
 
 
-def _value(value: float | None, unit: str) -> str:
+def value_told(value: float | None, unit: str) -> str:
+    """Return a value of a goal's unit, in three digits or so."""
     if value is None:
         return "-"
+    if unit == "x":
+        return f"{value:.2f}x"
     digits = 1 if value < 100 and not float(value).is_integer() else 0  # noqa: PLR2004 - three digits are enough
     return f"{value:,.{digits}f}{_UNITS[unit]}"

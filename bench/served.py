@@ -3,19 +3,19 @@
 import contextlib
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from bench.measure import cpu_seconds
-from examples.packages_crawler.processes import Child, Failed, free_ports, running
+from examples.packages_crawler.processes import LAST_WORDS, Child, Failed, free_ports, running
 
 #: Seconds that an answer may take.
 PATIENCE = 300.0
@@ -25,6 +25,9 @@ _REST = 0.2
 _IDLE = 0.05
 #: ... for so many seconds.
 _IDLE_SECONDS = 4.0
+#: What the log's lines hold that tell of no fault.
+_ORDINARY = ('"level": "info"', "The admin key")
+_SERVE = (sys.executable, "-m", "headwater", "serve")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,16 @@ class Served:
             raise Failed(f"{method} {path} was answered with {answer.status_code}: {answer.text[:500]}")
         return answer.json()["payload"]
 
+    def blamed(self, error: Failed, doing: str) -> Failed:
+        """Return an error as it is to be told: with what was done, and what the server's log has to say."""
+        try:
+            self.child.require_alive()
+        except Failed as end:
+            return Failed(f"{doing}: {end}")
+        lines = self.child.log.read_text(errors="replace").splitlines()
+        words = [line for line in lines if not any(part in line for part in _ORDINARY)][-LAST_WORDS:]
+        return Failed("\n".join([f"{doing}: {error}", *(words or [f"nothing unusual in {self.child.log}"])]))
+
     def wait_until_counted(self, stream: str) -> int:
         """Return the number of a stream's documents when it is counted, so that nothing works in the background.
 
@@ -71,27 +84,26 @@ class Served:
             time.sleep(_REST)
         raise Failed(f"stream {stream} was not counted within {PATIENCE:g} seconds")
 
-    def wait_until_idle(self) -> None:
+    def wait_until_idle(self, *, seconds: float = _IDLE_SECONDS) -> None:
         """Return when the server has done next to nothing for some seconds.
 
         Raises:
             Failed: it goes on working.
         """
-        process = psutil.Process(self.pid)
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            before = cpu_seconds(process)
-            time.sleep(_IDLE_SECONDS)
-            if cpu_seconds(process) - before < _IDLE * _IDLE_SECONDS:
+            before = cpu_seconds(self.pid)
+            time.sleep(seconds)
+            if cpu_seconds(self.pid) - before < _IDLE * seconds:
                 return
         raise Failed(f"the server was still at work after {PATIENCE:g} seconds")
 
 
 @contextlib.contextmanager
-def serving(data: Path, *, log: Path) -> Generator[Served]:
+def serving(data: Path, *, log: Path, options: Sequence[str] = ()) -> Generator[Served]:
     """Serve a data directory on a free port of 127.0.0.1, and stop when the block ends, however that comes."""
     port, _ = free_ports()
-    command = [sys.executable, "-m", "headwater", "serve", "--data", data, "--host", "127.0.0.1", "--port", str(port)]
+    command = [*_SERVE, "--data", data, "--host", "127.0.0.1", "--port", str(port), *options]
     with running("Headwater", command, log=log) as child:
         child.wait_for(port)
         headers = {"Authorization": f"Bearer {(data / 'admin.key').read_text().strip()}"}
@@ -100,6 +112,12 @@ def serving(data: Path, *, log: Path) -> Generator[Served]:
             base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=PATIENCE, trust_env=False
         ) as client:
             yield Served(child=child, data=data, client=client)
+
+
+def is_offered(option: str) -> bool:
+    """Whether ``headwater serve`` has an option."""
+    told = subprocess.run([*_SERVE, "--help"], capture_output=True, check=False, text=True)  # noqa: S603 - our own
+    return option in told.stdout
 
 
 def end_on_signals() -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 
-from headwater.catalog import crawlers, objects
+from headwater.catalog import crawlers, inlined, objects
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
@@ -20,6 +22,7 @@ from headwater.domain.task import Origin, Publish, Task, TaskFilter, TaskState
 from headwater.ingest.intake import Limits
 from headwater.ingest.upload import Receipt, Uploads
 from headwater.lake.engine import Engine, lines
+from headwater.lake.inlining import Inlined
 from headwater.lake.store import LocalStore
 from headwater.lifecycle import actions, bulk
 from headwater.lifecycle.actions import Opened
@@ -131,10 +134,16 @@ class World:
         self.db = db
         self.at = AT
         self.store = LocalStore(folder / "lake")
-        self.engine = Engine(self.store, memory=500 << 20, spill=folder / "spill", threads=2)
+        rows = Inlined(partial(db.ask, inlined.packed))
+        self.engine = Engine(self.store, memory=500 << 20, spill=folder / "spill", threads=2, inlined=rows)
         self.vault = Vault(SECRET)
-        limits = limits or Limits(upload=1 << 30, document=1 << 20)
+        limits = limits or Limits(upload=1 << 30, document=1 << 20, inlined=0)
         self.uploads = Uploads(db, self.store, limits=limits, threads=2, clock=self.clock)
+        inlining = replace(limits, inlined=64 << 10)
+        self.inlining = Uploads(db, self.store, limits=inlining, threads=2, clock=self.clock)
+        #: Whether the next upload becomes a file; None: every other one does, the rest are inlined.
+        self.as_files: bool | None = None
+        self._uploaded = 0
         self.reader = Reader(db, self.engine)
         self.follower = Follower(db, self.engine)
         self.effects = Effects(db, self.engine)
@@ -154,6 +163,7 @@ class World:
     def close(self) -> None:
         """Let go of everything."""
         self.uploads.close()
+        self.inlining.close()
         self.engine.close()
 
     async def crawler(self, *, external: External | None = None, stream: Stream | None = None, **fields) -> Crawler:
@@ -188,7 +198,10 @@ class World:
         """Upload documents to a task as it is now."""
         self.wait(seconds=1)
         body = docs if isinstance(docs, bytes) else ndjson(docs)
-        return await self.uploads.take(await self.now(task), body_of(body), **options)
+        self._uploaded += 1
+        becomes_file = self._uploaded % 2 == 0 if self.as_files is None else self.as_files
+        uploads = self.uploads if becomes_file else self.inlining
+        return await uploads.take(await self.now(task), body_of(body), **options)
 
     async def report(self, task: Task, code: int, *, attempt: int | None = None, **said: Any) -> Task:
         """Report a task's status as its crawler."""

@@ -12,6 +12,7 @@ import pytest
 from headwater.domain.stream import Seen, Segment, segment_path
 from headwater.lake import winners
 from headwater.lake.engine import Engine, Found
+from headwater.lake.inlining import Inlined
 from headwater.lake.segment import SCHEMA, SegmentWriter
 from headwater.lake.store import LocalStore
 
@@ -39,11 +40,25 @@ def size_of(rows: Sequence[Row]) -> int:
 
 def write(store: LocalStore, rows: Sequence[Row], *, layer: int = 1, task: str = "7" * 32) -> Segment:
     """A visible segment, on disk."""
+    return pack(store, rows, layer=layer, task=task, most_inlined=0)[0]
+
+
+def pack(
+    store: LocalStore,
+    rows: Sequence[Row],
+    *,
+    layer: int = 1,
+    task: str = "7" * 32,
+    base: int = 0,
+    most_inlined: int = 1 << 20,
+) -> tuple[Segment, bytes | None]:
+    """A visible segment, and what the catalog keeps of it if it is no file."""
     fid = uuid4().hex
-    writer = SegmentWriter(store, segment_path(stream=STREAM, task=task, segment=fid), staged_as=fid)
+    path = segment_path(stream=STREAM, task=task, segment=fid)
+    writer = SegmentWriter(store, path, staged_as=fid, most_inlined=most_inlined)
     writer.add(a_batch(rows), size=size_of(rows))
     written = writer.finish()
-    return Segment(
+    segment = Segment(
         fid=fid,
         stream=STREAM,
         task=task,
@@ -56,9 +71,10 @@ def write(store: LocalStore, rows: Sequence[Row], *, layer: int = 1, task: str =
         max_id=written.max_id,
         added_version=layer,
         removed_version=None,
-        base=0,
+        base=base,
         created_at=datetime(2026, 3, 1, tzinfo=UTC),
     )
+    return segment, written.packed
 
 
 def files_in(store: LocalStore) -> list[str]:
@@ -84,10 +100,10 @@ def seen(segments: Sequence[Segment]) -> list[Seen]:
 class Lake:
     """A store with an engine over it."""
 
-    def __init__(self, folder: Path, *, memory: int = 500 << 20) -> None:
+    def __init__(self, folder: Path, *, memory: int = 500 << 20, inlined: Inlined | None = None) -> None:
         self.store = LocalStore(folder / "lake")
         self.spill = folder / "spill"
-        self.engine = Engine(self.store, memory=memory, spill=self.spill, threads=2)
+        self.engine = Engine(self.store, memory=memory, spill=self.spill, threads=2, inlined=inlined)
 
     def keep(self, history: Sequence[Sequence[Row]]) -> list[Segment]:
         """Write a history's segments; they come back in no order of theirs."""

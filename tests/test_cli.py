@@ -74,17 +74,21 @@ def test_every_command_explains_itself(run):
 def test_what_cannot_be_reached_is_told_in_one_line(run, monkeypatch):
     monkeypatch.setenv("HEADWATER_DATABASE_URL", "postgresql+psycopg:///x?host=/nowhere")
     monkeypatch.setenv("HEADWATER_SECRET_KEY", "x" * 32)
-    for words in (("keys", "list"), ("migrate",), ("serve",)):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = str(probe.getsockname()[1])
+    for words in (("keys", "list"), ("migrate",), ("serve", "--port", free)):
         answer = run(*words)
         assert answer.exit_code == 1
         assert "the database does not answer" in answer.stderr
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_begun(run):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_told_before_anything_is_begun(run, tmp_path, workers):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        answer = run("serve", "--port", str(taken.getsockname()[1]))
+        answer = run("serve", "--port", str(taken.getsockname()[1]), "--workers", workers)
     assert answer.exit_code == 1
     assert "cannot listen on 127.0.0.1" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_directory_that_cannot_be_made_is_told(run, tmp_path):
@@ -118,6 +122,7 @@ def operated(run, sqlite_url, tmp_path, monkeypatch):
     monkeypatch.setenv("HEADWATER_DATA", str(tmp_path))
     db = Database(sqlite_url)
     world = World(db, tmp_path)
+    world.as_files = True  # whose documents can be counted
     yield world, run
     world.close()
     db.close()

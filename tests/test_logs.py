@@ -26,6 +26,21 @@ def test_a_line_is_json_when_nobody_looks(capsys):
     assert (theirs["event"], theirs["level"]) == ("from elsewhere", "warning")
 
 
+def test_what_is_known_of_the_process_stands_in_each_line(capsys):
+    logs.set_up(form="json", level="info", worker=1)
+    structlog.get_logger("t").info("ours")
+    structlog.get_logger("t").info("of another", worker=0)
+    logging.getLogger("library").info("theirs")
+    assert [json.loads(line)["worker"] for line in capsys.readouterr().err.splitlines()] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("fact", ["\ud800", 1 << 70, {1, 2}, {("a", "b"): 1}, b"\xff"])
+def test_whatever_a_fact_is_the_line_is_json(capsys, fact):
+    logs.set_up(form="json", level="info")
+    structlog.get_logger("t").info("odd", fact=fact)
+    assert json.loads(capsys.readouterr().err)["event"] == "odd"
+
+
 def test_a_line_below_the_level_is_not_written(capsys):
     logs.set_up(form="json", level="warning")
     structlog.get_logger("t").info("quiet")

@@ -7,14 +7,13 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from headwater import logs
+from headwater import logs, preparation
 from headwater.catalog import keys as key_catalog
 from headwater.catalog import migrate as migrations
 from headwater.catalog.database import Database, Transaction
@@ -23,10 +22,6 @@ from headwater.domain.errors import HeadwaterError
 from headwater.settings import Settings, SettingsWrong
 
 if TYPE_CHECKING:  # imported where they are used: 'headwater keys list' need not wait for them
-    import uvicorn
-    from fastapi import FastAPI
-
-    from headwater.api.parts import Parts
     from headwater.lake.engine import Engine
     from headwater.lake.store import LocalStore
 
@@ -50,51 +45,31 @@ def serve(
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8080")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer; one a core uses all cores.", show_default="1")
+    ] = None,
 ) -> None:
-    """Serve the API and start crawlers' tasks, in one process."""
-    # Imported here: 'headwater keys list' need not wait for a web server.
-    import uvicorn  # noqa: PLC0415
-
-    from headwater import app as application  # noqa: PLC0415
-
-    settings = _settings(data=data, host=host, port=port)
+    """Serve the API and start crawlers' tasks."""
+    settings = _settings(data=data, host=host, port=port, workers=workers)
     logs.set_up(form=settings.log_format, level=settings.log_level)
-    try:
-        application.prepare_catalog(settings)
-        application.secret_key(settings)
-    except application.NotReady as error:
-        _fail(str(error))
-    listening = _listen(settings.host, settings.port)
-    served = application.create_app(settings)
-    config = uvicorn.Config(
-        served,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=30,
-    )
-    server = _server(config, served)
-    server.run(sockets=[listening])
-    if not server.started:
-        sys.exit(1)
+    # The port first, so that a second start by mistake touches nothing.
+    with _listen(settings.host, settings.port) as listening:
+        try:
+            preparation.prepare(settings, at=_now())
+        except preparation.NotReady as error:
+            _fail(str(error))
+        sys.exit(_serve(settings, listening))
 
 
-def _server(config: "uvicorn.Config", served: "FastAPI") -> "uvicorn.Server":
-    """Return a server that, told to stop, lets go those who wait for changes: they would wait on."""
-    import uvicorn  # noqa: PLC0415 - see serve
+def _serve(settings: Settings, listening: socket.socket) -> int:
+    # Imported here: 'headwater keys list' need not wait for a web server.
+    if settings.workers > 1:
+        from headwater import workers  # noqa: PLC0415
 
-    class Server(uvicorn.Server):
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            super().handle_exit(sig, frame)
-            parts: Parts | None = getattr(served.state, "parts", None)
-            if parts is not None:
-                parts.follower.close()
+        return workers.Workers(settings, listening).run()
+    from headwater import serving  # noqa: PLC0415
 
-    return Server(config)
+    return serving.serve(settings, listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -113,12 +88,10 @@ def _listen(host: str, port: int) -> socket.socket:
 @app.command()
 def migrate(data: Data = None) -> None:
     """Bring the database to the present schema."""
-    from headwater import app as application  # noqa: PLC0415 - see serve
-
     settings = _settings(data=data)
     try:
-        before = application.present_version(settings)
-    except application.NotReady as error:
+        before = preparation.present_version(settings)
+    except preparation.NotReady as error:
         _fail(str(error))
     after = migrations.upgrade(settings.catalog_url)
     typer.echo(f"The database was at version {before or 'none'} and is at {after}.")
@@ -127,7 +100,7 @@ def migrate(data: Data = None) -> None:
 @app.command()
 def compact(data: Data = None) -> None:
     """Merge the segments of all tasks that have ended, now; a server does so by itself."""
-    from headwater.streams.compaction import Compaction  # noqa: PLC0415 - see serve
+    from headwater.streams.compaction import Compaction  # noqa: PLC0415 - see _serve
     from headwater.streams.retention import Retention  # noqa: PLC0415
 
     async def work(db: Database, store: "LocalStore", engine: "Engine") -> str:
@@ -154,7 +127,7 @@ def purge(
 
     The files are deleted at once, also under somebody who is reading a former version of a stream.
     """
-    from headwater.streams.retention import Retention  # noqa: PLC0415 - see serve
+    from headwater.streams.retention import Retention  # noqa: PLC0415 - see _serve
 
     age = _age(older_than)
     if not yes:
@@ -186,7 +159,7 @@ def _many(number: int, thing: str) -> str:
 
 def _on_lake(data: Path | None, work: "Callable[[Database, LocalStore, Engine], Awaitable[str]]") -> None:
     """Do something with catalog and lake, beside a server that runs or without one, and say what it came to."""
-    from headwater import app as application  # noqa: PLC0415 - see serve
+    from headwater import app as application  # noqa: PLC0415 - see _serve
 
     async def do() -> str:
         with application.opened(settings) as (db, store, engine):
@@ -194,9 +167,9 @@ def _on_lake(data: Path | None, work: "Callable[[Database, LocalStore, Engine], 
 
     settings = _settings(data=data)
     try:
-        application.prepare_catalog(settings)
+        preparation.prepare_catalog(settings)
         typer.echo(asyncio.run(do()))
-    except (application.NotReady, HeadwaterError) as error:
+    except (preparation.NotReady, HeadwaterError) as error:
         _fail(str(error))
 
 
@@ -237,17 +210,15 @@ def revoke_key(fid: Annotated[str, typer.Argument(help="The key's fid.")], data:
 
 
 def _on_catalog(data: Path | None, action: Callable[[Transaction, datetime], T]) -> T:
-    from headwater import app as application  # noqa: PLC0415 - see serve
-
     settings = _settings(data=data)
     try:
-        application.prepare_catalog(settings)
+        preparation.prepare_catalog(settings)
         db = Database(settings.catalog_url, readers=1, writers=1)
         try:
-            return asyncio.run(db.write(action, application.now()))
+            return asyncio.run(db.write(action, _now()))
         finally:
             db.close()
-    except (application.NotReady, HeadwaterError) as error:
+    except (preparation.NotReady, HeadwaterError) as error:
         _fail(str(error))
 
 

@@ -26,6 +26,8 @@ PREFIX = "HEADWATER_"
 #: Names another file than ``FILE``.
 CONFIG = "HEADWATER_CONFIG"
 FILE = "headwater.toml"
+#: DuckDB can work with so much, whatever it reads.
+LEAST_QUERY_MEMORY = 256 << 20
 
 
 def _database_url(url: str) -> str:
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8080, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, description="Processes that answer on the port; one a core uses all cores.")
     public_url: str | None = Field(
         default=None, description="Where crawlers reach this server; unset, `http://host:port`."
     )
@@ -73,12 +76,28 @@ class Settings(BaseSettings):
     max_document: ByteSize = Field(
         default=ByteSize(16 << 20), le=256 << 20, description="Largest document; 256 MiB at most."
     )
+    max_inlined: ByteSize = Field(
+        default=ByteSize(64 << 10),
+        le=1 << 20,
+        description="Largest upload, decompressed, that is kept in the database until it is merged; 0: each is a file.",
+    )
     max_request: ByteSize = Field(default=ByteSize(8 << 20), description="Largest body of any other request.")
-    upload_threads: int = Field(default=4, ge=1, description="Threads that decode, check and write uploads.")
+    upload_memory: ByteSize = Field(
+        default=ByteSize(512 << 20),
+        ge=64 << 20,
+        description="Documents of uploads under way that are held in memory, shared by the workers; beyond it, they "
+        "are written sooner and read slower.",
+    )
+    upload_stall: float = Field(
+        default=60.0, gt=0, le=3600, description="Seconds for which an upload may send nothing before it is dropped."
+    )
+    upload_threads: int = Field(
+        default=4, ge=1, description="Threads that decode, check and write uploads, in each worker."
+    )
     query_memory: ByteSize = Field(
         default=ByteSize(1 << 30),
-        ge=256 << 20,
-        description="Memory for reading streams; beyond it, DuckDB spills to the data directory.",
+        ge=LEAST_QUERY_MEMORY,
+        description="Memory for reading streams, shared by the workers; beyond it, DuckDB spills to the disk.",
     )
     query_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Threads for reading streams; unset, one a core."

@@ -88,6 +88,17 @@ async def test_who_listens_is_told_after_the_commit_and_not_of_what_failed(db):
     assert heard == ["topic"]
 
 
+async def test_what_is_announced_here_is_relayed_and_what_is_elsewhere_is_heard(db):
+    heard, relayed = [], []
+    db.on("topic", lambda: heard.append("topic"))
+    db.relay_to(relayed.append)
+    await db.write(lambda tx: tx.announce("topic"))
+    assert (heard, relayed) == (["topic"], ["topic"])
+    db.heard("topic")
+    db.heard("nobody listens to this one")
+    assert (heard, relayed) == (["topic", "topic"], ["topic"])
+
+
 async def test_a_question_of_several_statements_sees_one_state(url, db):
     other = Database(url)
     begun, written = threading.Event(), threading.Event()

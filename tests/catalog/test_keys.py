@@ -34,6 +34,14 @@ async def test_whether_any_key_was_ever_made_is_known(db):
     assert await db.read(keys.are_there)
 
 
+async def test_a_first_key_is_made_where_none_was_ever_made(db):
+    first = {"name": "admin", "scopes": (Scope.ADMIN,), "at": AT}
+    key, _ = await db.write(keys.add_first, **first)
+    await db.write(keys.revoke, key.fid, at=AT)
+    assert await db.write(keys.add_first, **first) is None
+    assert [listed.fid for listed in await db.read(keys.listed)] == [key.fid]
+
+
 @pytest.mark.parametrize(
     ("held", "needed", "enough"),
     [

@@ -1,5 +1,6 @@
 """Served Headwaters, as an operator starts them."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -7,11 +8,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+
+from headwater.catalog import keys
+from headwater.catalog.database import Database
+from headwater.catalog.keys import Scope
 
 
 def free_port() -> int:
@@ -21,10 +28,13 @@ def free_port() -> int:
 
 
 class Served:
-    """A ``headwater serve`` of its own process."""
+    """A ``headwater serve`` of its own process, or of several."""
 
-    def __init__(self, data: Path, *, port: int | None = None, **environment: str) -> None:
+    def __init__(
+        self, data: Path, *, port: int | None = None, arguments: Sequence[str] = (), **environment: str
+    ) -> None:
         self.data = data
+        self.arguments = arguments
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = environment
@@ -34,6 +44,7 @@ class Served:
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
         command = [sys.executable, "-m", "headwater", "serve", "--data", str(self.data), "--port", str(self.port)]
+        command += self.arguments
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=environment | self.environment, stdout=log, stderr=log, cwd=self.data.parent
@@ -82,6 +93,15 @@ def serve(tmp_path):
     yield start
     for served in started:
         served.stop()
+
+
+def admin_key(url: str) -> str:
+    """Return a new key of a server on PostgreSQL, which makes none by itself."""
+    db = Database(url, readers=1, writers=1)
+    try:
+        return asyncio.run(db.write(keys.add, name="test", scopes=(Scope.ADMIN,), at=datetime.now(UTC)))[1]
+    finally:
+        db.close()
 
 
 def made(client: httpx.Client, path: str, body: dict | None = None) -> dict:

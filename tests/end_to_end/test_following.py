@@ -1,6 +1,5 @@
 """Followers of a served Headwater: they hear of every change, whatever connection it comes over."""
 
-import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -8,12 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from headwater.app import now
-from headwater.catalog import keys
-from headwater.catalog.database import Database
-from headwater.catalog.keys import Scope
-
-from .conftest import a_crawler, made, wait_for
+from .conftest import a_crawler, admin_key, made, wait_for
 
 
 class Follower(threading.Thread):
@@ -97,7 +91,7 @@ def test_a_follower_holds_what_the_stream_shows_over_restarts_of_the_server(serv
 def test_a_follower_hears_of_what_another_process_changes(serve, postgres_url):
     environment = {"HEADWATER_DATABASE_URL": postgres_url, "HEADWATER_SECRET_KEY": "s" * 40}
     one, other = serve("data", **environment), serve("data", **environment)
-    key = _admin_key(postgres_url)
+    key = admin_key(postgres_url)
     with one.client(key) as client:
         crawler = a_crawler(client)
         follower = Follower(other.url, key, crawler["stream"])
@@ -105,14 +99,6 @@ def test_a_follower_hears_of_what_another_process_changes(serve, postgres_url):
         wait_for(lambda: follower.version == "0")
         _run(client, crawler, [{"id": "a"}])
         wait_for(lambda: follower.held == {"a": {"id": "a"}})
-
-
-def _admin_key(url: str) -> str:
-    db = Database(url, readers=1, writers=1)
-    try:
-        return asyncio.run(db.write(keys.add, name="test", scopes=(Scope.ADMIN,), at=now()))[1]
-    finally:
-        db.close()
 
 
 @pytest.mark.parametrize("feed", ["longpoll", "eventsource"])

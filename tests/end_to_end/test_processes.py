@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from end_to_end.conftest import a_crawler, made
+from end_to_end.conftest import a_crawler, free_port, made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -117,7 +117,7 @@ def test_a_gibibyte_uploaded_gzipped_takes_little_memory(serve):
 
 
 def test_a_server_without_its_secret_key_or_migration_says_what_to_do(tmp_path, postgres_url):
-    command = [sys.executable, "-m", "headwater", "serve", "--data", str(tmp_path / "d")]
+    command = [sys.executable, "-m", "headwater", "serve", "--data", str(tmp_path / "d"), "--port", str(free_port())]
     environment = os.environ | {"HEADWATER_DATABASE_URL": postgres_url}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 1

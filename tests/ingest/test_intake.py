@@ -44,7 +44,7 @@ def take(store, pieces, **options):
     intake = an_intake(store, **options)
     try:
         for piece in pieces:
-            intake.feed(piece)
+            intake.take(intake.decode(piece))
         return intake.finish()
     except BaseException:
         intake.discard()
@@ -174,7 +174,7 @@ def test_faults_are_told_from_all_blocks(store):
 
 def test_a_discarded_intake_leaves_no_file(store):
     intake = an_intake(store)
-    intake.feed(numbered(40_000, filler=1000))
+    intake.take(intake.decode(numbered(40_000, filler=1000)))
     intake.discard()
     assert files_in(store) == []
 

@@ -1,8 +1,16 @@
 import os
 from datetime import timedelta
 
+import pytest
+
 from headwater.catalog import segments
 from headwater.ingest.sweep import GRACE, sweep
+
+
+@pytest.fixture(autouse=True)
+def _as_files(world):
+    """What is told of files here is true of uploads that are files."""
+    world.as_files = True
 
 
 def _aged(world, path, age):

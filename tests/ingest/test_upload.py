@@ -27,6 +27,13 @@ from headwater.ingest.intake import Limits
 from headwater.ingest.upload import Receipt
 from headwater.streams.views import NOW
 
+
+@pytest.fixture(autouse=True)
+def _as_files(world):
+    """What is told of files here is true of uploads that are files."""
+    world.as_files = True
+
+
 STRICT = {"type": "object", "required": ["id"], "properties": {"n": {"type": "integer"}}}
 
 

@@ -11,11 +11,15 @@ from hypothesis import strategies as st
 from builders import a_segment, a_task
 from headwater.domain.stream import id_bounds
 from headwater.lake.erasing import write_without
+from headwater.lake.inlining import Inlined
 from headwater.lake.segment import SegmentWriter
 from headwater.lake.store import LocalStore
 from lake_builders import a_batch, files_in, needs_a_full_disk, size_of, text_of, write
 
 IDS = st.sampled_from(["", "a", "a\0", "aa", "A", "á", "\0", "'", "ü", "\uffff", "😀", "\n", "a" * 300, "a" * 301])
+
+#: All segments are files.
+NONE = Inlined(lambda _paths: {})
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def store():
 
 def _without(store, segment, doc_id):
     fid = uuid4().hex
-    return write_without(store, segment, doc_id, f"streams/anew/{fid}.parquet", staged_as=fid)
+    return write_without(store, NONE, segment, doc_id, f"streams/anew/{fid}.parquet", staged_as=fid)
 
 
 def _rows(store, path):
@@ -84,7 +88,7 @@ def test_large_documents_are_rewritten_a_few_at_a_time(store):
     counted = pa.proxy_memory_pool(default)
     pa.set_memory_pool(counted)
     try:
-        assert write_without(store, segment, "077", f"streams/anew/{fid}.parquet", staged_as=fid).docs == 149
+        assert write_without(store, NONE, segment, "077", f"streams/anew/{fid}.parquet", staged_as=fid).docs == 149
     finally:
         pa.set_memory_pool(default)
     assert counted.max_memory() < 100 << 20
@@ -117,5 +121,5 @@ def test_a_full_disk_leaves_nothing_behind(store):
     before = files_in(store)
     store.stage("full").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space"):
-        write_without(store, segment, "a", "streams/anew/full.parquet", staged_as="full")
+        write_without(store, NONE, segment, "a", "streams/anew/full.parquet", staged_as="full")
     assert files_in(store) == before

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.domain.errors import Unavailable
 from headwater.domain.stream import id_bounds
-from headwater.lake.merging import merge
+from headwater.lake.merging import concatenate, merge
 from lake_builders import Lake, files_in, text_of, write
 
 IDS = st.sampled_from(
@@ -190,3 +190,24 @@ def test_the_merged_segments_themselves_stay(lake):
     rows = [_rows(lake, segment.path) for segment in segments]
     _merge(lake, segments)
     assert [_rows(lake, segment.path) for segment in segments] == rows
+
+
+@settings(deadline=None, max_examples=30)
+@given(attempts(), st.integers(0, 3))
+def test_one_behind_the_other_every_document_keeps_its_place_in_the_attempt(lake, attempt, before):
+    segments = _keep(lake, attempt, before=before)
+    fid = uuid4().hex
+    written = concatenate(lake.engine, lake.store, segments, f"streams/merged/{fid}.parquet", staged_as=fid)
+    ids = [doc_id for uploads, _, _ in attempt for doc_id in uploads]
+    assert _rows(lake, written.path) == [(doc_id, place, text_of(before + place)) for place, doc_id in enumerate(ids)]
+    assert written.docs == len(ids)
+    assert written.bytes == sum(segment.bytes for segment in segments)
+
+
+def test_what_was_merged_in_order_of_ids_is_put_behind_another_as_it_is(lake):
+    segments = _keep(lake, [(["c", "a"], 1, False), (["b"], 2, False), (["a"], 3, False)])
+    merged = _merge(lake, segments[:2])
+    first = replace(segments[1], path=merged.path, docs=3, base=0, added_version=1, whole_version=2)
+    fid = uuid4().hex
+    written = concatenate(lake.engine, lake.store, [first, segments[2]], f"streams/m/{fid}.parquet", staged_as=fid)
+    assert [(doc_id, pos) for doc_id, pos, _ in _rows(lake, written.path)] == [("a", 1), ("b", 2), ("c", 0), ("a", 3)]

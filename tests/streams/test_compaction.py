@@ -23,6 +23,12 @@ from headwater.streams.compaction import MOST_OF_OPEN, NEWEST, Compaction, worth
 from headwater.streams.views import NOW, View
 
 
+@pytest.fixture(autouse=True)
+def _as_files(world):
+    """What is told of files here is true of uploads that are files."""
+    world.as_files = True
+
+
 def _ids(world, path):
     return pq.ParquetFile(world.store.root / path).read(["doc_id"]).column("doc_id").to_pylist()
 

@@ -26,6 +26,13 @@ from headwater.streams import effects
 from headwater.streams.erasure import TRIES, Eraser
 from headwater.streams.views import View
 
+
+@pytest.fixture(autouse=True)
+def _as_files(world):
+    """What is told of files here is true of uploads that are files."""
+    world.as_files = True
+
+
 #: The id of the document that is to be erased, and a word that stands in it alone.
 ERASED = "mallory@example.org"
 SECRET = "whisper-42"

@@ -188,6 +188,7 @@ async def test_a_file_is_of_the_view_that_was_asked_for_whatever_happens_meanwhi
 
 @pytest.mark.parametrize("form", ExportFormat)
 async def test_what_cannot_be_read_is_an_error_before_the_first_piece(world, form):
+    world.as_files = True
     crawler = await world.crawler()
     await world.done(crawler, [{"id": "a"}])
     documents = await world.reader.documents(crawler.stream, NOW)

@@ -172,6 +172,7 @@ async def test_each_attempt_is_told_with_the_external_and_the_parameters_that_it
 
 
 async def test_times_of_upload_are_exact_after_compaction_where_each_upload_showed(world):
+    world.as_files = True
     crawler = await world.crawler()
     task, times = await world.task(crawler), []
     for value in range(70):

@@ -15,6 +15,13 @@ from headwater.lifecycle import actions
 from headwater.streams.retention import Purged, Retention
 from headwater.streams.tally import Tally
 
+
+@pytest.fixture(autouse=True)
+def _as_files(world):
+    """What is told of files here is true of uploads that are files."""
+    world.as_files = True
+
+
 KEEP = timedelta(days=30)
 
 

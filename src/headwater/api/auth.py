@@ -17,10 +17,8 @@ _bearer = HTTPBearer(auto_error=False, description="An API key; for an EC, the t
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def _key(backend: Parts, bearer: HTTPAuthorizationCredentials | None, needed: Scope) -> Key:
-    if bearer is None:
-        raise NotAuthenticated("this needs an API key: send Authorization: Bearer <key>")
-    key = await backend.db.read(keys.find, bearer.credentials)
+async def _key(backend: Parts, secret: str, needed: Scope) -> Key:
+    key = await backend.db.read(keys.find, secret)
     if key is None:
         raise NotAuthenticated("the API key is unknown or revoked; 'headwater keys list' shows those that are valid")
     if not key.allows(needed):
@@ -28,16 +26,22 @@ async def _key(backend: Parts, bearer: HTTPAuthorizationCredentials | None, need
     return key
 
 
+def _secret(bearer: HTTPAuthorizationCredentials | None) -> str:
+    if bearer is None:
+        raise NotAuthenticated("this needs an API key: send Authorization: Bearer <key>")
+    return bearer.credentials
+
+
 async def _reads(backend: Backend, bearer: Bearer) -> Key:
-    return await _key(backend, bearer, Scope.READ)
+    return await _key(backend, _secret(bearer), Scope.READ)
 
 
 async def _writes(backend: Backend, bearer: Bearer) -> Key:
-    return await _key(backend, bearer, Scope.WRITE)
+    return await _key(backend, _secret(bearer), Scope.WRITE)
 
 
 async def _administers(backend: Backend, bearer: Bearer) -> Key:
-    return await _key(backend, bearer, Scope.ADMIN)
+    return await _key(backend, _secret(bearer), Scope.ADMIN)
 
 
 #: Put among a route's dependencies: who calls it has a key with that scope.
@@ -55,18 +59,20 @@ class Speaker:
     is_crawler: bool
 
 
-async def _speaker(
-    backend: Backend,
-    bearer: Bearer,
-    task_id: Annotated[str, Path(description="The task's fid, or `{fid}.{token}`.")],
-) -> Speaker:
+async def speaker(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
+    """Return who speaks for a task, proved by a token in the path, or by a token or API key as bearer.
+
+    Raises:
+        NotAuthenticated, NotAllowed: it is not proved.
+        NotFound: there is no such task, or for its crawler no more.
+    """
     fid, _, in_path = task_id.partition(".")
-    token = in_path or (bearer.credentials if bearer is not None else "")
+    token = in_path or bearer or ""
     is_key = not in_path and token.startswith(keys.PREFIX)
     if not token:
         raise NotAuthenticated("this needs the task's token, in the path or as Authorization: Bearer, or an API key")
     if is_key:
-        await _key(backend, bearer, Scope.WRITE)
+        await _key(backend, token, Scope.WRITE)
     task = await backend.db.read(objects.find, TASKS, fid)
     if task is None:
         raise NotFound(f"there is no task {fid!r}")
@@ -75,6 +81,26 @@ async def _speaker(
     if not is_key and task.removed_at is not None:
         raise NotFound(f"task {fid} was deleted; there is nothing more to do for it")
     return Speaker(task=task, is_crawler=not is_key)
+
+
+async def uploader(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
+    """Return the same for an upload: a crawler that was here a moment ago is known."""
+    fid, _, in_path = task_id.partition(".")
+    known = backend.acquaintances.find(fid)
+    if known is not None and backend.vault.is_task_token(in_path or bearer or "", fid, known.attempt):
+        return Speaker(task=known, is_crawler=True)
+    found = await speaker(backend, task_id, bearer)
+    if found.task.is_open:
+        backend.acquaintances.add(found.task)
+    return found
+
+
+async def _speaker(
+    backend: Backend,
+    bearer: Bearer,
+    task_id: Annotated[str, Path(description="The task's fid, or `{fid}.{token}`.")],
+) -> Speaker:
+    return await speaker(backend, task_id, None if bearer is None else bearer.credentials)
 
 
 #: The task that a call speaks for, and proof that it may.

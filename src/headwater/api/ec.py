@@ -1,16 +1,19 @@
 """The calls of an EC: upload documents, report how the task goes."""
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, StrictInt
 from starlette.requests import ClientDisconnect
 
-from headwater.api.auth import Speaker, TaskSpeaker
+from headwater.api.auth import Speaker, TaskSpeaker, uploader
 from headwater.api.bodies import RequestBody
 from headwater.api.envelope import Envelope, answer
 from headwater.api.openapi import fails
-from headwater.api.parts import Backend
+from headwater.api.parts import Backend, Parts
 from headwater.api.tasks import TaskOut
 from headwater.domain.errors import ContentTypeUnknown, NotFound, TaskRemoved, UploadBroken
 from headwater.lifecycle import actions
@@ -30,6 +33,9 @@ CONTENT_TYPES = frozenset(
         "text/plain",
     }
 )
+
+#: Characters that an Idempotency-Key may have.
+LONGEST_KEY = 255
 
 _LINES = '{"sku": "sku-1", "price": 12.5}\n{"sku": "sku-2", "price": 9}\n'
 
@@ -52,28 +58,16 @@ class StatusBody(RequestBody):
     detail: Any = Field(default=None, description="Any JSON.")
 
 
-@router.post(
-    "/actions/tasks/{task_id}/upload",
-    responses=fails(404, 406, 409, 413, 415, 422),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "description": "Newline-delimited JSON, one object a line; plain, gzip, deflate or zstd.",
-            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES}},
-        }
-    },
-)
 async def upload(
     speaker: TaskSpeaker,
     request: Request,
     backend: Backend,
-    response: Response,
     content_encoding: Annotated[str | None, Header(description="`gzip`, `deflate` or `zstd`.")] = None,
     idempotency_key: Annotated[
         str | None,
-        Header(max_length=255, description="The same key with the same body is answered as the first time."),
+        Header(max_length=LONGEST_KEY, description="The same key with the same body is answered as the first time."),
     ] = None,
-) -> Envelope[ReceiptOut]:
+) -> Response:
     """Upload documents, wholly or not at all.
 
     When the answer is 200, the documents are on disk. On any other answer none of them is kept.
@@ -87,9 +81,49 @@ async def upload(
         raise UploadBroken("the connection broke in the middle of the upload; nothing of it was kept") from error
     except TaskRemoved as error:
         raise _gone(speaker, error) from error
-    if receipt.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return Envelope(payload=ReceiptOut(count=receipt.count, total=receipt.total, bytes=receipt.bytes))
+    # On the line that the log has of each request.
+    structlog.contextvars.bind_contextvars(docs=receipt.count, bytes=receipt.bytes)
+    out = Envelope(payload=ReceiptOut(count=receipt.count, total=receipt.total, bytes=receipt.bytes))
+    headers = {"Idempotency-Replayed": "true"} if receipt.replayed else None
+    return Response(out.model_dump_json(), media_type="application/json", headers=headers)
+
+
+class _Direct(APIRoute):
+    """Calls the endpoint by itself: to find what it takes in the general way costs more than a small upload."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        general = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            key = request.headers.get("idempotency-key")
+            if request.query_params or (key is not None and len(key) > LONGEST_KEY):
+                return await general(request)  # which finds the words for what is wrong
+            backend: Parts = request.app.state.parts
+            scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+            bearer = secret if scheme.lower() == "bearer" and secret else None
+            speaker = await uploader(backend, request.path_params["task_id"], bearer)
+            encoding = request.headers.get("content-encoding")
+            return await upload(speaker, request, backend, content_encoding=encoding, idempotency_key=key)
+
+        return handle
+
+
+router.add_api_route(
+    "/actions/tasks/{task_id}/upload",
+    upload,
+    methods=["POST"],
+    response_model=Envelope[ReceiptOut],
+    route_class_override=_Direct,
+    responses=fails(404, 406, 409, 413, 415, 422),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "Newline-delimited JSON, one object a line; plain, gzip, deflate or zstd.",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES}},
+        }
+    },
+)
 
 
 @router.post("/actions/tasks/{task_id}/status", responses=fails(404, 409, 415))
@@ -114,7 +148,9 @@ async def report_status(
 
 def _gone(speaker: Speaker, error: TaskRemoved) -> TaskRemoved | NotFound:
     # To its crawler a deleted task is no more; to a person it can be restored.
-    return NotFound(f"task {speaker.task.fid} was deleted") if speaker.is_crawler else error
+    if not speaker.is_crawler:
+        return error
+    return NotFound(f"task {speaker.task.fid} was deleted; there is nothing more to do for it")
 
 
 def _require_lines(content_type: str | None) -> None:

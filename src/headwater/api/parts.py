@@ -1,12 +1,13 @@
 """What handlers work with; ``app.py`` joins it, and each request finds it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from headwater.api.acquaintances import Acquaintances
 from headwater.catalog.database import Database
 from headwater.catalog.vault import Vault
 from headwater.ingest.upload import Uploads
@@ -36,6 +37,7 @@ class Parts:
     clock: Callable[[], datetime]
     #: Where ECs reach this Headwater.
     public_url: str
+    acquaintances: Acquaintances = field(default_factory=Acquaintances)
 
 
 async def _parts(request: Request) -> Parts:  # asynchronous, since others are run in threads of their own

@@ -10,6 +10,8 @@ from headwater.domain.errors import RequestTooLarge
 #: So many bytes, and for so many seconds, are read and thrown away before an answer that comes early.
 MOST_DRAINED = 64 << 20
 DRAIN_FOR = 10.0
+#: From a client that sends nothing for so many seconds no more is awaited.
+DRAIN_WHILE = 2.0
 
 _UPLOAD = re.compile(r"/actions/tasks/[^/]+/upload")
 
@@ -33,8 +35,10 @@ class Reception:
         async def answer(message: Message) -> None:
             # A connection that is closed on a client that still sends is reset, and the answer lost with
             # it. But a client that asks before it sends shall hear the answer at once.
-            if message["type"] == "http.response.start" and not (waits and not body.begun):
+            if message["type"] == "http.response.start" and not body.ended and not (waits and not body.begun):
                 await body.drain()
+                if not body.ended:  # what is still to come would be taken for the next request
+                    message.setdefault("headers", []).append((b"connection", b"close"))
             await send(message)
 
         await self._app(scope, body.receive, answer)
@@ -47,13 +51,13 @@ class _Body:
         self._receive = receive
         self._most = most
         self._taken = 0
-        self._ended = False
+        self.ended = False
         self.begun = False
 
     async def receive(self) -> Message:
         message = await self._receive()
         self.begun = True
-        self._ended = not message.get("more_body", False)
+        self.ended = not message.get("more_body", False)
         self._taken += len(message.get("body", b""))
         if self._most is not None and self._taken > self._most:
             raise RequestTooLarge(f"the body is over the limit of {self._most} bytes (setting max_request)")
@@ -65,7 +69,8 @@ class _Body:
         taken = self._taken
         try:
             async with asyncio.timeout(DRAIN_FOR):
-                while not self._ended and self._taken - taken < MOST_DRAINED:
-                    await self.receive()
+                while not self.ended and self._taken - taken < MOST_DRAINED:
+                    async with asyncio.timeout(DRAIN_WHILE):
+                        await self.receive()
         except TimeoutError:
             pass

@@ -2,8 +2,8 @@
 
 Catalog functions are plain synchronous functions that take a ``Transaction``; the asynchronous
 floors say ``await db.read(question, …)`` and ``await db.write(action, …)``. Writes are committed in
-groups: a writer thread takes every action that waits, runs each under its own savepoint in one
-transaction, commits once, and only then answers them.
+groups: a writer thread takes every action that waits, runs them in one transaction, commits once, and
+only then answers them.
 """
 
 import asyncio
@@ -11,9 +11,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -24,7 +26,8 @@ from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.types import TypeDecorator
 
-from headwater.domain.errors import HeadwaterError, Unavailable
+from headwater.catalog.turns import Turns
+from headwater.domain.errors import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,16 +86,19 @@ class Transaction:
         return self._connection.begin_nested()
 
     def announce(self, topic: str) -> None:
-        """Tell those who listen to ``topic`` in this process, once this is committed."""
+        """Tell those who listen to ``topic``, once this is committed."""
         self.topics.add(topic)
 
 
 class _Action:
-    """A write that waits for its turn."""
+    """A write that waits for its turn, and the loop in which somebody waits for it."""
 
     def __init__(self, run: Callable[[Transaction], Any]) -> None:
         self.run = run
-        self.answer: Future[Any] = Future()
+        self.loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Any] = self.loop.create_future()
+        #: Whether its end is known; it is told in the loop.
+        self.is_over = False
 
 
 class Database:
@@ -106,6 +112,8 @@ class Database:
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="catalog-read")
         self._queue: SimpleQueue[_Action | None] = SimpleQueue()
         self._listeners: dict[str, list[Callable[[], object]]] = {}
+        self._relay: Callable[[str], object] | None = None
+        self._turns = Turns(Path(self.url.database)) if self._sqlite and self.url.database else None
         self._closed = False
         # SQLite has one writer whatever we do; one thread means that nobody ever meets its lock.
         self._writers = [
@@ -117,27 +125,38 @@ class Database:
 
     async def read(self, question: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the answer to a question, asked of one consistent state of the catalog."""
+        asked = partial(self.ask, question, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, asked)
 
-        def ask() -> T:
-            try:
-                with self._reading.begin() as connection:
-                    return question(Transaction(connection), *args, **kwargs)
-            except OperationalError as error:
-                log.exception("catalog.silent")
-                raise Unavailable("the database does not answer") from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, ask)
+    def ask(self, question: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the same to who waits in a thread."""
+        try:
+            with self._reading.begin() as connection:
+                return question(Transaction(connection), *args, **kwargs)
+        except OperationalError as error:
+            log.exception("catalog.silent")
+            raise Unavailable("the database does not answer") from error
 
     async def write(self, action: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an action and return its result once it is on disk; one that raises has changed nothing."""
         waiting = _Action(lambda tx: action(tx, *args, **kwargs))
         self._queue.put(waiting)
-        # Shielded: a caller that goes away does not undo what the writer is about to commit.
-        return await asyncio.shield(asyncio.wrap_future(waiting.answer))
+        # A caller that goes away does not undo what the writer is about to commit.
+        return await waiting.answer
 
     def on(self, topic: str, listener: Callable[[], object]) -> None:
-        """Call ``listener`` from a writer thread after each commit that announced ``topic``."""
+        """Call ``listener``, from any thread, after each commit that announced ``topic``."""
         self._listeners.setdefault(topic, []).append(listener)
+
+    def relay_to(self, relay: Callable[[str], object] | None) -> None:
+        """Call ``relay`` from a writer thread with each topic that is announced here, for other processes."""
+        self._relay = relay
+
+    def heard(self, topic: str) -> None:
+        """Tell those who listen to a topic that it was announced, here or in another process."""
+        for listener in self._listeners.get(topic, ()):
+            with suppress(RuntimeError):  # its event loop is closed: nobody listens there any more
+                listener()
 
     def close(self) -> None:
         """Finish the writes that wait, then let go of every connection."""
@@ -151,11 +170,13 @@ class Database:
         self._pool.shutdown()
         self._reading.dispose()
         self._writing.dispose()
+        if self._turns is not None:
+            self._turns.close()
 
     def _write_for_ever(self) -> None:
         while (first := self._queue.get()) is not None:
-            group = [first, *self._waiting()]
-            self._commit(group)
+            with nullcontext() if self._turns is None else self._turns.turn():
+                self._commit([first, *self._waiting()])
 
     def _waiting(self) -> list[_Action]:
         taken: list[_Action] = []
@@ -171,32 +192,33 @@ class Database:
         return taken
 
     def _commit(self, group: list[_Action]) -> None:
+        """Run actions in one transaction, and those of them that cannot be run each in its own."""
         alone: list[_Action] = []
-        done: list[tuple[_Action, Any]] = []
-        refused: list[tuple[_Action, HeadwaterError]] = []
-        if len(group) == 1:
-            self._commit_alone(group[0])
-            return
+        while len(group) > 1 and (failed := self._commit_together(group)) is not None:
+            alone.append(failed)
+            group = [action for action in group if action is not failed]
+        for action in [*group, *alone]:
+            if not action.is_over:
+                self._commit_alone(action)
+
+    def _commit_together(self, group: list[_Action]) -> _Action | None:
+        """Run actions in one transaction, all or none of them; return the one that fails, None if all are answered.
+
+        Without savepoints, which cost as much as the actions themselves, and few of them fail.
+        """
         with self._unless_lost(group), self._writing.connect() as connection:
             connection.begin()
             tx = Transaction(connection)
+            results: list[Any] = []
             for action in group:
                 try:
-                    with tx.savepoint():
-                        done.append((action, action.run(tx)))
-                except HeadwaterError as error:
-                    refused.append((action, error))
+                    results.append(action.run(tx))
                 except Exception:  # noqa: BLE001 - run once more alone, where its error is its own
-                    alone.append(action)
+                    return action
             connection.commit()
             self._tell(tx)
-            for action, result in done:
-                action.answer.set_result(result)
-            for action, error in refused:
-                action.answer.set_exception(error)
-        for action in alone:
-            if not action.answer.done():
-                self._commit_alone(action)
+            _end(group, results)
+        return None
 
     def _commit_alone(self, action: _Action) -> None:
         for attempt in range(1, TRIES + 1):
@@ -212,7 +234,7 @@ class Database:
                     raise
                 connection.commit()
                 self._tell(tx)
-                action.answer.set_result(result)
+                _end([action], [result])
             return
 
     @contextmanager
@@ -224,21 +246,38 @@ class Database:
             log.exception("catalog.silent")
             fault: BaseException = Unavailable("the database does not answer; nothing is known to have changed")
             fault.__cause__ = error
-            _fail(group, fault)
+            _end(group, [fault] * len(group))
         except BaseException as error:  # noqa: BLE001 - it is the caller's
-            _fail(group, error)
+            _end(group, [error] * len(group))
 
     def _tell(self, tx: Transaction) -> None:
+        relay = self._relay
         for topic in tx.topics:
-            for listener in self._listeners.get(topic, ()):
-                with suppress(RuntimeError):  # its event loop is closed: nobody listens there any more
-                    listener()
+            self.heard(topic)
+            if relay is not None:
+                relay(topic)
 
 
-def _fail(group: list[_Action], error: BaseException) -> None:
-    for action in group:
-        if not action.answer.done():
-            action.answer.set_exception(error)
+def _end(group: Sequence[_Action], outcomes: Sequence[Any]) -> None:
+    """Let those who wait have what came of their actions, an error or a result; each loop is woken once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Action, Any]]] = {}
+    for action, outcome in zip(group, outcomes, strict=True):
+        if not action.is_over:
+            action.is_over = True
+            by_loop.setdefault(action.loop, []).append((action, outcome))
+    for loop, ended in by_loop.items():
+        with suppress(RuntimeError):  # it is closed: nobody waits any more
+            loop.call_soon_threadsafe(_answer, ended)
+
+
+def _answer(ended: Sequence[tuple[_Action, Any]]) -> None:
+    for action, outcome in ended:
+        if action.answer.done():
+            continue  # who waited went away
+        if isinstance(outcome, BaseException):
+            action.answer.set_exception(outcome)
+        else:
+            action.answer.set_result(outcome)
 
 
 def is_sqlite(url: URL) -> bool:

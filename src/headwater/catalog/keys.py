@@ -57,6 +57,11 @@ def add(tx: Transaction, *, name: str, scopes: tuple[Scope, ...], at: datetime) 
     return key, secret
 
 
+def add_first(tx: Transaction, *, name: str, scopes: tuple[Scope, ...], at: datetime) -> tuple[Key, str] | None:
+    """Make a key and return it with its secret, unless one was ever made."""
+    return None if are_there(tx) else add(tx, name=name, scopes=scopes, at=at)
+
+
 def find(tx: Transaction, secret: str) -> Key | None:
     """Return the key with a secret, or None when there is none or it is revoked."""
     return tx.value(_KEYS.where(_keys.digest == digest_of(secret), _keys.revoked_at.is_(None)), Key)

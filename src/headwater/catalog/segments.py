@@ -1,7 +1,7 @@
 """Which segments exist, and which of them a stream shows at which of its versions."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, text, update
@@ -10,7 +10,7 @@ from headwater.catalog import streams, tables
 from headwater.catalog.database import Transaction
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.fid import new_fid
-from headwater.domain.stream import Seen, Segment, Visibility, Written
+from headwater.domain.stream import Seen, Segment, Visibility, Written, inlined_path
 from headwater.domain.task import Task
 
 _segments = tables.segments.c
@@ -20,7 +20,7 @@ _ADD = insert(tables.segments)
 
 def add(tx: Transaction, segment: Segment) -> None:
     """Store a new segment; from here on its file counts."""
-    tx.execute(_ADD, asdict(segment))
+    tx.execute(_ADD, vars(segment))
 
 
 def visible(
@@ -134,7 +134,7 @@ def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: dat
     They get new rows for the same files, so that what readers of former versions see stays true.
     """
     anew = {"added_version": version, "whole_version": None, "removed_version": None}
-    tx.execute(_ADD, [asdict(replace(segment, fid=new_fid(at), **anew)) for segment in found])
+    tx.execute(_ADD, [vars(replace(segment, fid=new_fid(at), **anew)) for segment in found])
 
 
 def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[tuple[str, int]]:
@@ -151,14 +151,20 @@ def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[
     return [(row.task, row.attempt) for row in tx.execute(wanted)]
 
 
-def crowded(tx: Transaction, *, more_than: int, limit: int, but: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """Return attempts of open tasks that have many segments, ``(task, attempt)``, but for some tasks."""
+def crowded(
+    tx: Transaction, *, more_than: int, limit: int, inlined: bool, but: Sequence[str] = ()
+) -> list[tuple[str, int]]:
+    """Return attempts of open tasks that have many files, or many segments without, but for some tasks.
+
+    Each is ``(task, attempt)``.
+    """
     tasks = tables.tasks.c
     # Begun with the open tasks, which are few.
     is_open = _segments.task.in_(select(tasks.fid).where(text(tables.OPEN), tasks.fid.not_in(but)))
     wanted = (
         select(_segments.task, _segments.attempt)
         .where(is_open, _segments.removed_version.is_(None))
+        .where(_segments.path.startswith(inlined_path("")) == inlined)
         .group_by(_segments.task, _segments.attempt)
         .having(func.count() > more_than)
         .limit(limit)

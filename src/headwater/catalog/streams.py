@@ -76,7 +76,7 @@ def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: dateti
 
 
 def _tell(tx: Transaction, entry: LogEntry) -> None:
-    tx.execute(_ADD_TO_LOG, asdict(entry))
+    tx.execute(_ADD_TO_LOG, vars(entry))
     tx.announce(CHANGED)
 
 

@@ -218,6 +218,14 @@ receipts = Table(
     Column("bytes", BigInteger, nullable=False),
 )
 
+# The rows of small segments, which are no files until they are merged.
+inlined = Table(
+    "inlined",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("packed", LargeBinary, nullable=False),
+)
+
 # Files that nothing names any more, and that are left lying for those who are still reading them.
 garbage = Table(
     "garbage",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, bindparam, case, insert, null, select, update
+from sqlalchemy import Select, bindparam, case, insert, null, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, streams, tables
@@ -14,11 +14,11 @@ from headwater.catalog.database import Transaction
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
 from headwater.domain.stream import Counts
-from headwater.domain.task import CODE_RUNNING, OPEN, Attempt, Task, TaskFilter, TaskState, require_open
+from headwater.domain.task import CODE_RUNNING, Attempt, Task, TaskFilter, TaskState, require_open
 
 _tasks = tables.tasks.c
 _IS_NEW = _tasks.state == TaskState.NEW
-_IS_OPEN = _tasks.state.in_(sorted(OPEN))
+_IS_OPEN = text(tables.OPEN)
 
 
 def open_of(tx: Transaction, crawler: str) -> Task | None:

@@ -72,7 +72,7 @@ def arrival_of(uploads: Iterable[LogEntry], place: int) -> LogEntry | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """An immutable file with documents of one attempt of one task."""
+    """An immutable file, or rows in the catalog, with documents of one attempt of one task."""
 
     fid: str
     stream: str
@@ -103,16 +103,23 @@ class Segment:
     removed_version: int | None
     created_at: datetime
 
+    @property
+    def is_inlined(self) -> bool:
+        """Whether the catalog keeps it itself, and there is no file."""
+        return is_inlined(self.path)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """A segment's file on disk, and what it holds."""
+    """A segment that was written: its file on disk, or so little that the catalog is to keep it, and what it holds."""
 
     path: str
     docs: int
     min_id: bytes
     max_id: bytes
-    # Below the ids: in the class body, the name hides the type.
+    #: Its rows, where it has no file.
+    packed: bytes | None = None
+    # Below the others: in the class body, the name hides the type.
     #: Size of the documents in bytes.
     bytes: int
 
@@ -164,6 +171,20 @@ class Counts:
     unchanged: int = 0
     #: Nothing shows after.
     removed: int = 0
+
+
+#: Where segments lie that the catalog keeps itself, for it has no folders.
+_INLINED = "inlined/"
+
+
+def inlined_path(segment: str) -> str:
+    """Return the path of a segment that the catalog keeps itself until it is merged."""
+    return _INLINED + segment
+
+
+def is_inlined(path: str) -> bool:
+    """Tell whether a path is one of those that no file lies at."""
+    return path.startswith(_INLINED)
 
 
 def segment_path(*, stream: str, task: str, segment: str) -> str:

@@ -1,6 +1,6 @@
 """The way of one upload from received bytes to a written segment; memory is one block and one row group."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +28,12 @@ class Limits:
     upload: int
     #: Bytes of a document.
     document: int
+    #: Bytes of documents of an upload that the catalog keeps instead of a file.
+    inlined: int = 64 << 10
+    #: Bytes of documents that all uploads together hold in memory.
+    memory: int = 512 << 20
+    #: Seconds for which nothing of an upload may come.
+    stall: float = 60.0
 
 
 class Inflow:
@@ -89,14 +95,43 @@ class Intake:
         self._writer = writer
         self._faults = Faults()
         self._lines = 0
+        self._failed: Exception | None = None
 
-    def feed(self, data: bytes) -> None:
-        """Take received bytes.
+    @property
+    def held(self) -> int:
+        """Bytes of the upload that are in memory."""
+        return self._cutter.held + self._writer.held
+
+    def spill(self) -> None:
+        """Write the documents that there are, though they are fewer than are well read together.
+
+        Whoever asks for it may belong to another upload, so that what goes wrong is told with the next part.
+        """
+        try:
+            for block in self._cutter.flush():
+                self._take(block)
+            with _kept():
+                self._writer.spill()
+        except Exception as error:  # noqa: BLE001 - it is told to whom it concerns
+            self._failed = error
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield what received bytes decode to.
 
         Raises:
-            UploadBroken, UploadTooLarge, DocumentTooLarge: the upload cannot be taken.
+            UploadBroken, UploadTooLarge: they cannot be taken.
         """
-        for piece in self._inflow.feed(data):
+        return self._inflow.feed(data)
+
+    def take(self, pieces: Iterable[bytes]) -> None:
+        """Take decoded bytes.
+
+        Raises:
+            DocumentTooLarge: the upload cannot be taken.
+        """
+        if self._failed is not None:
+            raise self._failed
+        for piece in pieces:
             for block in self._cutter.feed(piece):
                 self._take(block)
 
@@ -133,6 +168,34 @@ class Intake:
         batch = cast("Any", pa).record_batch(columns, schema=SCHEMA)
         with _kept():
             self._writer.add(batch, size=len(block.data))
+
+
+class Measure:
+    """Takes a body that is known, to see whether it is the same."""
+
+    held = 0
+
+    def __init__(self, inflow: Inflow) -> None:
+        self._inflow = inflow
+
+    def spill(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield what received bytes decode to."""
+        return self._inflow.feed(data)
+
+    def take(self, pieces: Iterable[bytes]) -> None:
+        """Look at decoded bytes."""
+        for _ in pieces:
+            pass
+
+    def finish(self) -> None:
+        """Tell that the body has ended."""
+        self._inflow.finish()
+
+    def discard(self) -> None:
+        """Do nothing: nothing is written."""
 
 
 @contextmanager

@@ -17,6 +17,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LF, CR = 10, 13
 #: Bytes that a blank line may hold: JSON's white space.
 BLANKS = b" \t\r"
+#: By byte, whether a line that begins with it may be blank.
+_MAY_BE_BLANK = np.isin(np.arange(256), (LF, *BLANKS))
 #: Lines are handed on in blocks of about so many bytes.
 BLOCK = 1 << 20
 
@@ -62,8 +64,20 @@ class LineCutter:
         """
         self._held.append(piece)
         self._held_size += len(piece)
-        if self._held_size < BLOCK:
-            return
+        if self._held_size >= BLOCK:
+            yield from self.flush()
+
+    @property
+    def held(self) -> int:
+        """Bytes of lines that are not handed on yet."""
+        return self._held_size
+
+    def flush(self) -> Iterator[Block]:
+        """Yield a block of the whole lines that there are, though they are not enough yet.
+
+        Raises:
+            DocumentTooLarge: a line is longer than may be.
+        """
         data = self._take()
         end = _last_end(data)
         if end > 0:
@@ -117,7 +131,7 @@ class LineCutter:
         offsets[1:] = ends + 1
         firsts = np.frombuffer(data, np.uint8)[offsets[:-1]]
         # A line that begins with white space may be blank; such are rare enough to look at in the other way.
-        if np.isin(firsts, (LF, *BLANKS)).any():
+        if _MAY_BE_BLANK[firsts].any():
             return None
         block = Block(
             data=data,

@@ -1,16 +1,12 @@
 """An upload: the file first, on disk, then one transaction that makes it count."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import structlog
-
-from headwater.catalog import objects, receipts, segments, streams, tasks
+from headwater.catalog import inlined, objects, receipts, segments, streams, tasks
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.objects import EXTERNALS
 from headwater.catalog.receipts import KeyTaken, StoredReceipt
@@ -20,17 +16,15 @@ from headwater.domain.fid import new_fid
 from headwater.domain.stream import Segment, Written, segment_path
 from headwater.domain.task import Task, require_open
 from headwater.ingest.decompression import decompressor
-from headwater.ingest.intake import Inflow, Intake, Limits
+from headwater.ingest.intake import Inflow, Intake, Limits, Measure
+from headwater.ingest.pump import Pump, Sink
+from headwater.ingest.room import Room
 from headwater.ingest.validation import Checker
 from headwater.lake.segment import SegmentWriter
 from headwater.lake.store import LocalStore
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
-
-#: Received bytes that are handed to a worker thread at a time.
-FEED = 256 << 10
 #: Data arriving in a long upload restarts the silence timer so often, at most.
 HEARTBEAT = timedelta(seconds=10)
 #: Compiled versions of Externals that are kept.
@@ -62,13 +56,13 @@ class Uploads:
         self._store = store
         self._limits = limits
         self._clock = clock
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._pump = Pump(threads=threads, room=Room(limits.memory), stall=limits.stall, at_once=limits.inlined)
         self._in_flight: set[tuple[str, int, str]] = set()
         self._checkers: dict[tuple[str, int], Checker] = {}
 
     def close(self) -> None:
         """Finish what the threads do."""
-        self._threads.shutdown()
+        self._pump.close()
 
     async def take(
         self, task: Task, body: AsyncIterator[bytes], *, encoding: str | None = None, key: str | None = None
@@ -95,14 +89,10 @@ class Uploads:
     async def _take(self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None) -> Receipt:
         fid = new_fid(self._clock())
         path = segment_path(stream=task.stream, task=task.fid, segment=fid)
-        writer = SegmentWriter(self._store, path, staged_as=fid)
+        writer = SegmentWriter(self._store, path, staged_as=fid, most_inlined=self._limits.inlined)
         checker = await self._checker(task)
         intake = Intake(inflow, checker=checker, writer=writer, longest=self._limits.document)
-        try:
-            written = await self._pump(task, body, intake.feed, intake.finish)
-        except BaseException:
-            await asyncio.shield(self._run(intake.discard))
-            raise
+        written = await self._pour(task, body, intake, is_quick=checker.is_quick)
         digest = inflow.digest
         try:
             receipt = await self._db.write(record, task, written, fid=fid, key=key, digest=digest, at=self._clock())
@@ -110,74 +100,40 @@ class Uploads:
             raise  # it may have been committed: the sweep knows whether the file is garbage
         except HeadwaterError as error:
             # Refused for certain, so the file is garbage.
-            if written is not None:
+            if written is not None and written.packed is None:
                 self._store.delete(written.path)
             first = await self._first(task, key) if isinstance(error, KeyTaken) else None
             if first is None:
                 raise
             return _same(first, digest)
-        log.info("upload.accepted", task=task.fid, attempt=task.attempt, docs=receipt.count, bytes=receipt.bytes)
         return receipt
 
     async def _first(self, task: Task, key: str | None) -> StoredReceipt | None:
         return None if key is None else await self._db.read(receipts.find, task.fid, task.attempt, key)
 
     async def _replay(self, first: StoredReceipt, task: Task, body: AsyncIterator[bytes], inflow: Inflow) -> Receipt:
-        def measure(data: bytes) -> None:
-            for _ in inflow.feed(data):
-                pass
-
-        await self._pump(task, body, measure, inflow.finish)
+        await self._pour(task, body, Measure(inflow), is_quick=True)
         return _same(first, inflow.digest)
 
-    async def _pump(
-        self, task: Task, body: AsyncIterator[bytes], feed: Callable[[bytes], None], finish: Callable[[], T]
-    ) -> T:
-        """Hand the body to worker threads, the next part received while one is worked on."""
-        held: list[bytes] = []
-        size = 0
-        working: asyncio.Future[Any] | None = None
+    async def _pour(self, task: Task, body: AsyncIterator[bytes], sink: Sink[T], *, is_quick: bool) -> T:
         spoken = self._clock()
         heartbeat = min(HEARTBEAT, timedelta(seconds=task.timeout / 4))
-        try:
-            async for chunk in body:
-                held.append(chunk)
-                size += len(chunk)
-                if size < FEED:
-                    continue
-                if working is not None:
-                    await asyncio.shield(working)
-                working = self._run(feed, b"".join(held))
-                held, size = [], 0
-                now = self._clock()
-                if now - spoken >= heartbeat:
-                    spoken = now
-                    await self._db.write(tasks.heard, task, at=now)
-            if working is not None:
-                await asyncio.shield(working)
-            rest = b"".join(held)
 
-            def end() -> T:
-                if rest:
-                    feed(rest)
-                return finish()
+        async def heard() -> None:
+            nonlocal spoken
+            now = self._clock()
+            if now - spoken >= heartbeat:
+                spoken = now
+                await self._db.write(tasks.heard, task, at=now)
 
-            working = self._run(end)
-            return await asyncio.shield(working)
-        finally:
-            # Whoever cleans up after a failure must not meet a thread that is still writing.
-            if working is not None and not working.done():
-                await asyncio.wait([working])
-
-    def _run(self, work: Callable[..., T], *args: object) -> "asyncio.Future[T]":
-        return asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        return await self._pump.pour(body, sink, is_quick=is_quick, heard=heard)
 
     async def _checker(self, task: Task) -> Checker:
         version = (task.external, task.external_version)
         checker = self._checkers.get(version)
         if checker is None:
             definition, name = await self._db.read(_definition, task)
-            checker = self._checkers[version] = await self._run(lambda: Checker(definition, external=name))
+            checker = self._checkers[version] = await self._pump.start(lambda: Checker(definition, external=name))
             if len(self._checkers) > MOST_CHECKERS:
                 del self._checkers[next(iter(self._checkers))]
         return checker
@@ -231,6 +187,8 @@ def record(
         created_at=at,
     )
     segments.add(tx, segment)
+    if written.packed is not None:
+        inlined.add(tx, written.path, written.packed)
     receipt = Receipt(count=written.docs, total=total, bytes=written.bytes)
     if key is not None and digest is not None:
         stored = StoredReceipt(

@@ -80,7 +80,7 @@ _SIDES = """
 # A view sees a segment up to a place, so that what only one of two views sees lies between two places.
 _TOUCHED = """
     touched AS (
-        SELECT DISTINCT v.doc_id FROM read_parquet($touched, filename = true, hive_partitioning = false) v
+        SELECT DISTINCT v.doc_id FROM rows_of($touched) v
         JOIN sides s USING (filename)
         WHERE v.pos >= least(s.before, s.after) AND v.pos < greatest(s.before, s.after)
         AND (v.doc_id > $lower OR $lower IS NULL) AND (v.doc_id <= $upper OR $upper IS NULL)
@@ -92,7 +92,7 @@ _RANKED = f"""
     SELECT v.doc_id, max(v.rank) FILTER (v.pos < v.before) AS a, max(v.rank) FILTER (v.pos < v.after) AS b
     FROM (
         SELECT r.doc_id, r.pos, s.before, s.after, s.layer << 32 | r.pos AS rank
-        FROM read_parquet($files, filename = true, hive_partitioning = false) r JOIN sides s USING (filename)
+        FROM rows_of($files) r JOIN sides s USING (filename)
         WHERE (r.doc_id > $lower OR $lower IS NULL) AND (r.doc_id <= $upper OR $upper IS NULL)
     ) v SEMI JOIN touched USING (doc_id)
     GROUP BY v.doc_id
@@ -115,7 +115,7 @@ _LAYERS = "SELECT DISTINCT {side} >> 32 FROM moved WHERE {side} IS NOT NULL"
 _DOCS = """
     {side}_docs AS (
         SELECT v.doc_id, s.task, v.doc, s.layer << 32 | v.pos AS rank
-        FROM read_parquet(${side}_files, filename = true, hive_partitioning = false) v
+        FROM rows_of(${side}_files) v
         JOIN (
             SELECT unnest(${side}_files) AS filename, unnest(${side}_layers)::BIGINT AS layer,
                 unnest(${side}_tasks) AS task
@@ -234,7 +234,7 @@ class Comparison:
         self, lower: str | None, upper: str | None
     ) -> Generator[tuple[duckdb.DuckDBPyConnection, dict[str, Any] | None]]:
         """Make the table ``moved`` of the ids that are touched; lend what joins their texts, None if there are none."""
-        with self._engine.cursor() as cursor:
+        with self._engine.cursor(self._values) as cursor:
             ranked = f"CREATE TEMP TABLE moved AS SELECT * FROM ({_RANKED}) WHERE a IS NOT NULL OR b IS NOT NULL"
             cursor.execute(ranked, self._between(lower, upper))
             try:

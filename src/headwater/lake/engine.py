@@ -5,22 +5,26 @@ Both are one number, the *rank*: ``layer << 32 | pos``, unique in what a stream 
 """
 
 import asyncio
+import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from headwater.domain.errors import Unavailable
-from headwater.domain.stream import Seen, Segment
+from headwater.domain.stream import Seen, Segment, inlined_path, is_inlined
+from headwater.lake.inlining import Inlined
+from headwater.lake.segment import SCHEMA
 from headwater.lake.store import LocalStore
 
 P = ParamSpec("P")
@@ -35,12 +39,24 @@ RANGES_IN_MEMORY = 12
 #: A place that no document has: all of a segment lies before it.
 WHOLE = 1 << 40
 
+# What lies in segments, whether they are files or rows that the catalog keeps; those are lent to a connection as a
+# view that hides the table. No list of files may be empty, so that there is one without rows.
+_ROWS_OF = """
+    CREATE TABLE inlined (doc_id VARCHAR, pos BIGINT, doc VARCHAR, filename VARCHAR);
+    CREATE MACRO rows_of(names) AS TABLE
+        SELECT doc_id, pos, doc, filename FROM read_parquet(
+            list_append(list_filter(names, lambda name: NOT starts_with(name, '{inlined}')), {empty}),
+            filename = true, hive_partitioning = false
+        )
+        UNION ALL SELECT doc_id, pos, doc, filename FROM inlined WHERE list_contains(names, filename)
+"""
+
 #: The versions of documents that are seen. A file's layer and task come from a join on its name: the
 #: lists are bound, never part of the text.
 VERSIONS = """
     versions AS (
         SELECT v.doc_id, s.layer << 32 | v.pos AS rank, s.task, v.doc
-        FROM read_parquet($files, filename = true, hive_partitioning = false) v
+        FROM rows_of($files) v
         JOIN (
             SELECT unnest($files) AS filename, unnest($layers)::BIGINT AS layer, unnest($tasks) AS task,
                 unnest($untils)::BIGINT AS until
@@ -64,9 +80,12 @@ class Found:
 class Engine:
     """One DuckDB in memory that reads the store's files and nothing else."""
 
-    def __init__(self, store: LocalStore, *, memory: int, spill: Path, threads: int) -> None:
-        """Open it, to use ``memory`` bytes."""
+    def __init__(
+        self, store: LocalStore, *, memory: int, spill: Path, threads: int, inlined: Inlined | None = None
+    ) -> None:
+        """Open it, to use ``memory`` bytes; what is no file comes from ``inlined``."""
         self._store = store
+        self.inlined = inlined or Inlined(lambda _paths: {})
         self._memory = memory
         self._working: set[threading.Thread] = set()
         self._threads = ThreadPoolExecutor(
@@ -88,12 +107,14 @@ class Engine:
                 "autoload_known_extensions": False,
             },
         )
-        allowed = ", ".join("'" + str(folder).replace("'", "''") + "'" for folder in (store.root, spill))
+        allowed = ", ".join(_quoted(folder) for folder in (store.root, spill))
         self._db.execute(f"SET allowed_directories = [{allowed}]")  # SET takes no bound values
         # A file never changes once it is kept, so that what was read of its footer stays true.
         self._db.execute("SET parquet_metadata_cache = true")
         # Reading ahead is for files that are far away.
         self._db.execute("SET disable_parquet_prefetching = true")
+        self._nothing = _without_rows(spill)
+        self._db.execute(_ROWS_OF.format(inlined=inlined_path(""), empty=_quoted(self._nothing)))
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
 
@@ -113,6 +134,7 @@ class Engine:
                     cursor.interrupt()
             time.sleep(0.01)
         self._db.close()
+        self._nothing.unlink(missing_ok=True)
 
     def rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Return the rows of an answer.
@@ -120,7 +142,7 @@ class Engine:
         Raises:
             Unavailable: it needs more memory than there is.
         """
-        with self.cursor() as cursor:
+        with self.cursor(values) as cursor:
             return cursor.execute(query, values).fetchall()
 
     def batches(self, query: str, values: dict[str, Any]) -> Iterator[pa.RecordBatch]:
@@ -129,12 +151,14 @@ class Engine:
         Raises:
             Unavailable: it needs more memory than there is.
         """
-        with self.cursor() as cursor:
+        with self.cursor(values) as cursor:
             yield from cursor.sql(query, params=values).to_arrow_reader(BATCH)
 
     @contextmanager
-    def cursor(self) -> Generator[duckdb.DuckDBPyConnection]:
+    def cursor(self, values: Mapping[str, Any] | None = None) -> Generator[duckdb.DuckDBPyConnection]:
         """Lend a connection of one's own, so that threads do not wait for each other.
+
+        Of the segments among ``values`` it reads those that are no files, too.
 
         Raises:
             Unavailable: what it is used for needs more memory than there is, or the engine is being closed.
@@ -144,13 +168,15 @@ class Engine:
         with closing(self._db.cursor()) as cursor, _answerable():
             self._lent.add(cursor)
             try:
+                if names := _inlined_among(values or {}):
+                    cursor.register("inlined", self.inlined.table(names))
                 yield cursor
             finally:
                 self._lent.discard(cursor)
 
     def files(self, segments: Sequence[Segment]) -> list[str]:
-        """Return where the files of segments lie."""
-        return [self._store.locate(segment.path) for segment in segments]
+        """Return what ``rows_of`` calls segments: where their files lie, or the paths of those that have none."""
+        return [segment.path if segment.is_inlined else self._store.locate(segment.path) for segment in segments]
 
     def values(self, seen: Sequence[Seen]) -> dict[str, Any]:
         """Return what ``VERSIONS`` leaves open."""
@@ -172,6 +198,22 @@ class Engine:
             duckdb.Error: it does not.
         """
         self.rows("SELECT 1", {})
+
+
+def _inlined_among(values: Mapping[str, Any]) -> list[str]:
+    lists = [cast("list[Any]", value) for value in values.values() if isinstance(value, list)]
+    return list({each: None for one in lists for each in one if isinstance(each, str) and is_inlined(each)})
+
+
+def _without_rows(folder: Path) -> Path:
+    """Make a file of a segment's form without rows."""
+    file = folder / f"none-{secrets.token_hex(8)}.parquet"  # each engine deletes its own
+    cast("Any", pq).write_table(cast("Any", SCHEMA).empty_table(), file)
+    return file
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 _CLOSING = "Headwater is stopping"

@@ -1,14 +1,16 @@
-"""Segments of one attempt, merged into one in order of ids."""
+"""Segments of one attempt, merged into one."""
 
 from collections.abc import Sequence
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headwater.domain.stream import Segment, Written
 from headwater.lake import winners
 from headwater.lake.engine import Engine, joined
-from headwater.lake.segment import SegmentWriter, sorted_row_group
+from headwater.lake.inlining import batches_of
+from headwater.lake.segment import SCHEMA, SegmentWriter, sorted_row_group
 from headwater.lake.store import LocalStore
 
 # Of what showed together, from the same version on, only the last version of each id is kept; what
@@ -17,7 +19,7 @@ _MERGED = """
     WITH moved AS (
         SELECT v.doc_id, v.pos + s.shift AS pos, v.doc,
             CASE WHEN s.together < 0 THEN -1 - s.shift - v.pos ELSE s.together END AS together
-        FROM read_parquet($files, filename = true, hive_partitioning = false) v
+        FROM rows_of($files) v
         JOIN (
             SELECT unnest($files) AS filename, unnest($shifts)::BIGINT AS shift, unnest($together)::BIGINT AS together
         ) s USING (filename)
@@ -30,7 +32,10 @@ _MERGED = """
 
 
 def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: str, *, staged_as: str) -> Written:
-    """Write segments of one attempt, in order of arrival, as one file; it is on disk when this returns."""
+    """Write segments of one attempt, given in order of arrival, as one file in order of ids.
+
+    It is on disk when this returns.
+    """
     size = sum(segment.bytes for segment in segments)
     row_group = sorted_row_group(size)
     writer = SegmentWriter(store, path, staged_as=staged_as, row_group_bytes=row_group)
@@ -44,6 +49,33 @@ def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: 
         for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
             for batch in engine.batches(_MERGED, values | {"after": after, "bound": bound}):
                 _add(writer, batch, row_group)
+        written = writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    if written is None:
+        raise ValueError("segments without documents cannot be merged")
+    return written
+
+
+def concatenate(
+    engine: Engine, store: LocalStore, segments: Sequence[Segment], path: str, *, staged_as: str
+) -> Written:
+    """Write segments of one attempt, given in order of arrival, as one file, one behind the other.
+
+    For a quarter of the work: so it is done while more come, and in order of ids in the end. It is on
+    disk when this returns.
+    """
+    writer = SegmentWriter(store, path, staged_as=staged_as)
+    try:
+        engine.inlined.batches([segment.path for segment in segments if segment.is_inlined])  # all at once
+        for segment in segments:
+            shift = segment.base - segments[0].base
+            for batch in cast("Any", batches_of(store, engine.inlined, segment)):
+                places = cast("Any", pc).add(batch.column("pos"), shift)
+                columns = [batch.column("doc_id"), places, batch.column("doc")]
+                size = len(joined(batch.column("doc")))
+                writer.add(cast("Any", pa).record_batch(columns, schema=SCHEMA), size=size)
         written = writer.finish()
     except BaseException:
         writer.discard()

@@ -6,6 +6,7 @@ the JSON text exactly as it was uploaded, ended by one LF, so that an export is 
 to end).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from headwater.domain.stream import Written, id_bounds
+from headwater.domain.stream import Written, id_bounds, inlined_path
 from headwater.lake.store import LocalStore
 
 SCHEMA = pa.schema(
@@ -40,11 +41,21 @@ def sorted_row_group(size: int) -> int:
 class SegmentWriter:
     """Writes one segment, a row group at a time; use it in one thread at a time."""
 
-    def __init__(self, store: LocalStore, path: str, *, staged_as: str, row_group_bytes: int = ROW_GROUP_BYTES) -> None:
-        """Prepare; no file is made before the first row group."""
+    def __init__(
+        self,
+        store: LocalStore,
+        path: str,
+        *,
+        staged_as: str,
+        row_group_bytes: int = ROW_GROUP_BYTES,
+        most_inlined: int = 0,
+    ) -> None:
+        """Prepare; no file is made before the first row group, and none at all of ``most_inlined`` bytes or fewer."""
+        self._most_inlined = most_inlined
         self._row_group_bytes = row_group_bytes
         self._store = store
         self._path = path
+        self._name = staged_as
         self._staged: Path = store.stage(staged_as)
         self._writer: pq.ParquetWriter | None = None
         self._held: list[pa.RecordBatch] = []
@@ -70,15 +81,36 @@ class SegmentWriter:
         if self._held_bytes >= self._row_group_bytes:
             self._write_held()
 
+    @property
+    def held(self) -> int:
+        """Bytes of documents that are not written yet."""
+        return self._held_bytes
+
+    def spill(self) -> None:
+        """Write what is held as a row group, smaller than others."""
+        self._write_held()
+
     def finish(self) -> Written | None:
-        """Put the segment in its place, on disk when this returns; without documents there is none."""
+        """Put the segment in its place, on disk when this returns; without documents there is none.
+
+        What is so little that it is to be no file is returned instead, packed.
+        """
         if self._lowest is None or self._highest is None:
             return None
+        min_id, max_id = id_bounds(self._lowest, self._highest)
+        if self.bytes <= self._most_inlined and self._writer is None:
+            return Written(
+                path=inlined_path(self._name),
+                docs=self.docs,
+                bytes=self.bytes,
+                min_id=min_id,
+                max_id=max_id,
+                packed=pack(self._held),
+            )
         self._write_held()
         if self._writer is not None:
             self._writer.close()
         self._store.keep(self._staged, self._path)
-        min_id, max_id = id_bounds(self._lowest, self._highest)
         return Written(path=self._path, docs=self.docs, bytes=self.bytes, min_id=min_id, max_id=max_id)
 
     def discard(self) -> None:
@@ -96,6 +128,17 @@ class SegmentWriter:
         self._writer.write_table(table, row_group_size=table.num_rows)
         self._held = []
         self._held_bytes = 0
+
+
+def pack(batches: Sequence[pa.RecordBatch]) -> bytes:
+    """Return rows as bytes."""
+    batch = batches[0] if len(batches) == 1 else cast("Any", pa).concat_batches(batches)
+    return cast("Any", batch).serialize().to_pybytes()
+
+
+def unpack(packed: bytes) -> pa.RecordBatch:
+    """Return the rows that were packed."""
+    return cast("Any", pa).ipc.read_record_batch(pa.py_buffer(packed), SCHEMA)
 
 
 def _writer(file: Path, *, rows: int) -> pq.ParquetWriter:

@@ -17,12 +17,12 @@ WIDER = 4
 WIDEST = 100_000
 
 _NEXT = """
-    SELECT doc_id, filename, pos FROM read_parquet($files, filename = true, hive_partitioning = false)
+    SELECT doc_id, filename, pos FROM rows_of($files)
     WHERE doc_id > $after OR $after IS NULL ORDER BY doc_id LIMIT $rows
 """
 
 _TEXTS = """
-    SELECT v.doc_id, w.task, v.doc FROM read_parquet($files, filename = true, hive_partitioning = false) v
+    SELECT v.doc_id, w.task, v.doc FROM rows_of($files) v
     JOIN (SELECT unnest($names) AS filename, unnest($places)::BIGINT AS pos, unnest($tasks) AS task) w
     USING (filename, pos)
     WHERE v.doc_id >= $lowest AND v.doc_id <= $highest AND {condition}
@@ -53,19 +53,19 @@ DOCUMENTS = f"WITH {CURRENT} SELECT doc_id, task, doc FROM current ORDER BY doc_
 _BOUNDS = """
     SELECT doc_id FROM (
         SELECT doc_id, row_number() OVER (ORDER BY doc_id) AS place, count(*) OVER () AS ids
-        FROM (SELECT DISTINCT doc_id FROM read_parquet($files, hive_partitioning = false))
+        FROM (SELECT DISTINCT doc_id FROM rows_of($files))
     ) WHERE place % greatest(1, ids // $ranges) = 0 ORDER BY doc_id
 """
 
 _COUNT = f"WITH {VERSIONS} SELECT count(DISTINCT doc_id) FROM versions"
 
 _ARRIVED = """
-    SELECT doc_id, pos, doc FROM read_parquet($files, hive_partitioning = false)
+    SELECT doc_id, pos, doc FROM rows_of($files)
     WHERE pos > $after ORDER BY pos LIMIT $rows
 """
 
 _VERSIONS_OF = """
-    SELECT filename, pos, doc FROM read_parquet($files, filename = true, hive_partitioning = false)
+    SELECT filename, pos, doc FROM rows_of($files)
     WHERE doc_id = $id
 """
 

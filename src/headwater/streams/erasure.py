@@ -123,7 +123,9 @@ class Eraser:
     async def _rewrite(self, segment: Segment, doc_id: str) -> Written | None:
         fid = new_fid(self._clock())
         to = segment_path(stream=segment.stream, task=segment.task, segment=fid)
-        return await asyncio.to_thread(write_without, self._store, segment, doc_id, to, staged_as=fid)
+        return await asyncio.to_thread(
+            write_without, self._store, self._engine.inlined, segment, doc_id, to, staged_as=fid
+        )
 
 
 def _holding(tx: Transaction, fid: str, doc_id: str) -> list[Segment]:

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from headwater.catalog import garbage, objects, segments, streams
+from headwater.catalog import garbage, inlined, objects, segments, streams
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS
+from headwater.domain.stream import is_inlined
 from headwater.lake.store import LocalStore
 from headwater.streams.rounds import Rounds
 
@@ -82,7 +83,8 @@ class Retention:
         gone: list[str] = []
         for path in paths:
             try:
-                self._store.delete(path)
+                if not is_inlined(path):
+                    self._store.delete(path)
             except OSError:
                 log.exception("garbage.not_deleted", path=path)
             else:
@@ -92,6 +94,7 @@ class Retention:
 
 def _settle(tx: Transaction, gone: list[str], left: list[str], *, at: datetime) -> None:
     garbage.deleted(tx, gone)
+    inlined.forget(tx, [path for path in gone if is_inlined(path)])
     garbage.put_off(tx, left, until=at + READERS_LEAVE)
 
 

@@ -1,0 +1,1 @@
+"""Datasette's JSON API over SQLite."""

@@ -1,0 +1,1 @@
+"""dlt, into DuckDB."""

@@ -1,0 +1,1 @@
+"""DuckDB in process."""

@@ -1,0 +1,1 @@
+"""FastAPI, pydantic and SQLAlchemy, put together in an afternoon."""

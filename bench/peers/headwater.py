@@ -1,0 +1,50 @@
+"""Headwater: a task of gzipped uploads, beginning with its creation and over when the stream shows it."""
+
+import gzip
+import time
+from http import HTTPStatus
+
+from bench import documents
+from bench.peers.loading import Loaded
+from bench.peers.posting import Posting, posted
+from bench.peers.reviews import WARM_UP
+from bench.peers.turn import Turn
+from bench.served import Served, serving
+
+_UPLOAD = 10_000
+_CONNECTIONS = 4
+#: Of gzip, as its command has it.
+_LEVEL = 6
+_HEADERS = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+
+
+def load(turn: Turn, *, workers: int = 1) -> Loaded:
+    """Upload the documents to a new Headwater of so many processes."""
+    warm_up, bodies = turn.reviews.bodies(_UPLOAD, lambda lines: gzip.compress(b"\n".join(lines), _LEVEL))
+    # Said only if it is asked for: the other is what an operator gets.
+    options = () if workers == 1 else ("--workers", str(workers))
+    with serving(turn.folder / "headwater-data", log=turn.log, options=options) as served:
+        stream, crawler = _set_up(served)
+        _run(served, crawler, warm_up)
+        began = time.perf_counter()
+        _run(served, crawler, bodies)
+        seconds = time.perf_counter() - began
+        return Loaded(seconds=seconds, held=served.wait_until_counted(stream) - WARM_UP)
+
+
+def _set_up(served: Served) -> tuple[str, str]:
+    """Create stream, External and crawler; return the fids of stream and crawler."""
+    created = HTTPStatus.CREATED
+    stream = served.call("POST", "/streams", json={"meta": {"name": "reviews"}}, expect=created)["fid"]
+    definition = {"meta": {"name": "reviews"}, "docIdField": "id", "schema": documents.SCHEMA}
+    external = served.call("POST", "/externals", json=definition, expect=created)["fid"]
+    body = {"meta": {"name": "reviews", "links": [{"from": {"type": "streams", "fid": stream}}]}}
+    path = f"/actions/externals/{external}/crawler"
+    return stream, served.call("POST", path, json=body, expect=created)["fid"]
+
+
+def _run(served: Served, crawler: str, bodies: list[bytes]) -> None:
+    task = served.call("POST", f"/actions/crawlers/{crawler}/task", expect=HTTPStatus.CREATED)["fid"]
+    path = f"/actions/tasks/{task}/upload"
+    posted(served.client, Posting(path=path, headers=_HEADERS, connections=_CONNECTIONS), bodies)
+    served.call("POST", f"/actions/tasks/{task}/status", json={"code": HTTPStatus.OK})

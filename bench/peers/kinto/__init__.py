@@ -1,0 +1,1 @@
+"""Kinto over PostgreSQL."""

@@ -1,0 +1,189 @@
+"""Who is measured: Headwater, and what a team would use instead, each as its documentation has it for much data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from bench.peers import headwater, in_process
+from bench.peers.datasette import load as datasette
+from bench.peers.first_service import load as first_service
+from bench.peers.kinto import load as kinto
+from bench.peers.loading import Loaded
+from bench.peers.turn import Turn
+
+Kept = Literal["yes", "part", "no"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promises:
+    """What a peer does beside storing."""
+
+    #: Takes documents from another machine.
+    http: Kept
+    #: Refuses a document that does not match the JSON Schema.
+    schema: Kept
+    #: Holds one document of an id: the newest.
+    ids: Kept
+    #: What it answered for survives a power cut.
+    fsync: Kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """How many times as fast as a peer Headwater shall be."""
+
+    times: float
+    #: Whether just so many times are not enough.
+    more: bool = False
+
+    def is_met_by(self, ratio: float) -> bool:
+        """Whether that is fast enough."""
+        return ratio > self.times if self.more else ratio >= self.times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A way to take documents in."""
+
+    name: str
+    #: Its folder beside this module, which holds its requirements.
+    home: str
+    #: The package whose version is shown.
+    distribution: str
+    #: Documents of a load: enough to take a second or so.
+    docs: int
+    promises: Promises
+    goal: Goal
+    load: Callable[[Turn], Loaded]
+
+
+AHEAD = Goal(times=1, more=True)
+FIVE_TIMES = Goal(times=5)
+
+_ALL = Promises(http="yes", schema="yes", ids="yes", fsync="yes")
+
+
+def headwater_of(workers: int) -> Peer:
+    """Return Headwater with so many processes: it needs no environment but this one, and is its own measure."""
+    return Peer(
+        name="Headwater" if workers == 1 else f"Headwater, {workers} workers",
+        home="",
+        distribution="headwater",
+        docs=200_000,
+        promises=_ALL,
+        goal=Goal(times=1),
+        load=partial(headwater.load, workers=workers),
+    )
+
+
+PEERS = (
+    Peer(
+        name="ClickHouse",
+        home="clickhouse",
+        distribution="chdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="clickhouse", way="plain"),
+    ),
+    Peer(
+        name="ClickHouse, checked",
+        home="clickhouse",
+        distribution="chdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="part", ids="part", fsync="yes"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="clickhouse", way="checked"),
+    ),
+    Peer(
+        name="DuckDB table",
+        home="duckdb",
+        distribution="duckdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="no", fsync="yes"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="duckdb", way="table"),
+    ),
+    Peer(
+        name="DuckDB table, checked",
+        home="duckdb",
+        distribution="duckdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="part", ids="yes", fsync="yes"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="duckdb", way="checked"),
+    ),
+    Peer(
+        name="DuckDB Parquet",
+        home="duckdb",
+        distribution="duckdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="duckdb", way="parquet"),
+    ),
+    Peer(
+        name="Datasette, by 100",
+        home="datasette",
+        distribution="datasette",
+        docs=20_000,
+        promises=Promises(http="yes", schema="no", ids="yes", fsync="yes"),
+        goal=FIVE_TIMES,
+        load=partial(datasette.load, rows=100),
+    ),
+    Peer(
+        name="Datasette, by 5,000",
+        home="datasette",
+        distribution="datasette",
+        docs=50_000,
+        promises=Promises(http="yes", schema="no", ids="yes", fsync="yes"),
+        goal=FIVE_TIMES,
+        load=partial(datasette.load, rows=5000),
+    ),
+    Peer(
+        name="dlt, JSON objects",
+        home="dlt",
+        distribution="dlt",
+        docs=20_000,
+        promises=Promises(http="no", schema="no", ids="yes", fsync="yes"),
+        goal=FIVE_TIMES,
+        load=partial(in_process.load, home="dlt", way="documents"),
+    ),
+    Peer(
+        name="dlt, Arrow batches",
+        home="dlt",
+        distribution="dlt",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="yes", fsync="yes"),
+        goal=FIVE_TIMES,
+        load=partial(in_process.load, home="dlt", way="arrow"),
+    ),
+    Peer(
+        name="Kinto, PostgreSQL",
+        home="kinto",
+        distribution="kinto",
+        docs=1000,
+        promises=_ALL,
+        goal=FIVE_TIMES,
+        load=kinto.load,
+    ),
+    Peer(
+        name="FastAPI, SQLite",
+        home="first_service",
+        distribution="fastapi",
+        docs=50_000,
+        promises=_ALL,
+        goal=FIVE_TIMES,
+        load=first_service.load_sqlite,
+    ),
+    Peer(
+        name="FastAPI, PostgreSQL",
+        home="first_service",
+        distribution="fastapi",
+        docs=50_000,
+        promises=_ALL,
+        goal=FIVE_TIMES,
+        load=first_service.load_postgres,
+    ),
+)

@@ -1,0 +1,196 @@
+"""Handing a body to worker threads as it comes in, the next part received while one is worked on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from itertools import chain, islice
+from threading import Lock
+from typing import Any, Generic, Protocol, TypeVar
+
+from headwater.domain.errors import Unavailable, UploadBroken
+from headwater.ingest.room import Room
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+#: Received bytes that are handed to a worker thread at a time.
+FEED = 256 << 10
+#: Seconds between two looks whether there is room again.
+_LOOK = 0.05
+
+
+class Sink(Protocol[T_co]):
+    """What takes a body; used by one thread at a time."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body that it holds."""
+        ...
+
+    def spill(self) -> None:
+        """Hold less."""
+        ...
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield what a part of the body decodes to."""
+        ...
+
+    def take(self, pieces: Iterable[bytes]) -> None:
+        """Take decoded pieces."""
+        ...
+
+    def finish(self) -> T_co:
+        """Tell that the body has ended."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing behind of a body that did not come to its end."""
+        ...
+
+
+class Pump:
+    """Takes bodies, any number at once, with some threads and so much memory."""
+
+    def __init__(self, *, threads: int, room: Room, stall: float, at_once: int) -> None:
+        """Drop a body of which nothing comes for ``stall`` seconds.
+
+        A body that is whole, and of no more than ``at_once`` bytes, is worked on right here if it is quick
+        work: to wake a thread takes as long.
+        """
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="upload")
+        self._room = room
+        self._stall = stall
+        self._at_once = at_once
+
+    def close(self) -> None:
+        """Finish what the threads do."""
+        self._threads.shutdown()
+
+    def start(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """Begin something in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def pour(
+        self,
+        body: AsyncIterator[bytes],
+        sink: Sink[T],
+        *,
+        is_quick: bool,
+        heard: Callable[[], Awaitable[None]],
+    ) -> T:
+        """Give a body to a sink and return what it makes of it; with each part of it, call ``heard``.
+
+        Raises:
+            UploadBroken: nothing of it came for too long.
+            Unavailable: there was no room for it for too long.
+        """
+        pouring = _Pouring(sink, self._room, start=self.start)
+        held: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in _without_stalls(body, self._stall):
+                held.append(chunk)
+                size += len(chunk)
+                if size < FEED:
+                    continue
+                await pouring.give(b"".join(held))
+                held, size = [], 0
+                await heard()
+                if not self._room.is_left:
+                    await self._wait_for_room()
+            return await pouring.end(b"".join(held), at_once=self._at_once if is_quick else 0)
+        except BaseException:
+            await asyncio.shield(pouring.discard())
+            raise
+        finally:
+            pouring.leave()
+
+    async def _wait_for_room(self) -> None:
+        """Read nothing until others hold less."""
+        try:
+            async with asyncio.timeout(self._stall):
+                while not self._room.is_left:  # noqa: ASYNC110 - threads make room, and it is seldom waited for
+                    await asyncio.sleep(_LOOK)
+        except TimeoutError:
+            detail = "uploads hold as much memory as they may (setting upload_memory); nothing of this one was kept"
+            raise Unavailable(detail, retry_after=10) from None
+
+
+class _Pouring(Generic[T]):
+    """One body on its way."""
+
+    def __init__(
+        self, sink: Sink[T], room: Room, *, start: "Callable[[Callable[[], Any]], asyncio.Future[Any]]"
+    ) -> None:
+        self._sink = sink
+        self._room = room
+        self._start = start
+        self._working: asyncio.Future[Any] | None = None
+        #: Whoever works on the sink has it; there is none while nothing of the body is held.
+        self._lock: Lock | None = None
+
+    async def give(self, data: bytes) -> None:
+        """Have a part worked on, once the one before is done."""
+        await self._done()
+        if self._lock is None:
+            self._lock = self._room.enter(self._sink)
+        self._working = self._start(lambda: self._take(data))
+
+    async def end(self, rest: bytes, *, at_once: int) -> T:
+        """Work on the last part, and return what the sink makes of the whole."""
+        await self._done()
+        pieces = self._sink.decode(rest) if rest else iter(())
+        if self._working is None and len(rest) <= at_once:
+            first = list(islice(pieces, 2))
+            if len(first) < 2 and sum(map(len, first)) <= at_once:  # noqa: PLR2004 - so that there is no second
+                self._sink.take(first)
+                return self._sink.finish()
+            pieces = chain(first, pieces)
+        self._working = self._start(lambda: self._finish(pieces))
+        return await asyncio.shield(self._working)
+
+    async def discard(self) -> None:
+        """Leave nothing behind; a thread that still writes is waited for."""
+        if self._working is not None and not self._working.done():
+            await asyncio.wait([self._working])
+        await self._start(self._sink.discard)
+
+    def leave(self) -> None:
+        """Count no more."""
+        if self._lock is not None:
+            self._room.leave(self._sink)
+
+    async def _done(self) -> None:
+        if self._working is not None:
+            await asyncio.shield(self._working)
+
+    def _take(self, data: bytes) -> None:
+        with self._lock or nullcontext():
+            self._sink.take(self._sink.decode(data))
+            self._room.make(self._sink)
+
+    def _finish(self, pieces: Iterable[bytes]) -> T:
+        with self._lock or nullcontext():
+            self._sink.take(pieces)
+            return self._sink.finish()
+
+
+async def _without_stalls(body: AsyncIterator[bytes], stall: float) -> AsyncIterator[bytes]:
+    """Yield a body's parts.
+
+    Raises:
+        UploadBroken: the next one does not come.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(stall):
+                part = await anext(body, None)
+        except TimeoutError:
+            raise UploadBroken(
+                f"nothing came for {stall:g} seconds in the middle of the upload (setting upload_stall); "
+                "nothing of it was kept: send it again, whole"
+            ) from None
+        if part is None:
+            return
+        yield part

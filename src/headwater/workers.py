@@ -1,0 +1,161 @@
+"""Several processes that answer on one port, so that all cores are used: started, replaced, stopped together.
+
+uvicorn's own supervisor does not fit: its workers do not know which of them they are, cannot hear of each
+other's changes, outlive a parent that is killed, and are killed when they do not answer it for a while.
+"""
+
+import multiprocessing
+import signal
+import socket
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+import structlog
+
+from headwater import logs, preparation
+from headwater.catalog.relay import Relay, pass_on
+from headwater.settings import LEAST_QUERY_MEMORY, Settings
+
+log = structlog.get_logger(__name__)
+
+#: Runs the loops; when it dies, its replacement does.
+FIRST = 0
+#: Seconds between two rounds of passing on what workers tell: what comes in quick succession is told together.
+REST = 0.02
+
+# A forked process would have the locks of threads, and not the threads.
+_spawning = multiprocessing.get_context("spawn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Worker:
+    number: int
+    process: SpawnProcess
+    #: Our end of what it tells and is told.
+    end: socket.socket
+
+
+class Workers:
+    """The workers of one server, and their supervisor."""
+
+    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+        """Let them answer on ``listening``."""
+        self._settings = shared(settings)
+        self._listening = listening
+        self._workers: dict[int, _Worker] = {}
+        self._is_stopping = False
+        self._status = 0
+
+    def run(self) -> int:
+        """Work until told to stop by a signal, or until a worker cannot be started; return the exit status."""
+        with _stop_signals() as told:
+            for number in range(self._settings.workers):
+                self._start(number)
+            while self._workers:
+                workers = list(self._workers.values())
+                ready = wait(
+                    [told, *(handle for worker in workers for handle in (worker.process.sentinel, worker.end))]
+                )
+                if told in ready:
+                    told.recv(1)
+                    self._stop()
+                for worker in workers:
+                    if worker.process.sentinel in ready:
+                        self._ended(worker)
+                    elif worker.end in ready:
+                        pass_on(worker.end, [other.end for other in workers if other is not worker])
+                time.sleep(REST)
+        return self._status
+
+    def _start(self, number: int) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        process = _spawning.Process(
+            target=_work, args=(number, self._settings, self._listening, theirs), name=f"worker-{number}", daemon=True
+        )
+        with theirs, _deaf_to_interrupts():
+            process.start()
+        self._workers[number] = _Worker(number=number, process=process, end=ours)
+        log.info("worker.started", worker=number, pid=process.pid)
+
+    def _ended(self, worker: _Worker) -> None:
+        """Replace a worker that was killed; stop all when one gave up by itself, since its replacement would too."""
+        worker.process.join()
+        worker.end.close()
+        del self._workers[worker.number]
+        if self._is_stopping:
+            return
+        status = worker.process.exitcode or 0
+        log.error("worker.ended", worker=worker.number, pid=worker.process.pid, status=status)
+        if status > 0:
+            self._status = 1
+            self._stop()
+        else:
+            self._start(worker.number)
+
+    def _stop(self) -> None:
+        self._is_stopping = True
+        self._listening.close()  # so that nobody connects whom no worker will answer
+        for worker in self._workers.values():
+            worker.process.terminate()
+
+
+def shared(settings: Settings) -> Settings:
+    """Return the settings of one worker: its share of what a server may use."""
+    share = {
+        "upload_memory": settings.upload_memory // settings.workers,
+        "query_memory": max(settings.query_memory // settings.workers, LEAST_QUERY_MEMORY),
+    }
+    return settings.model_copy(update=share)
+
+
+def _work(number: int, settings: Settings, listening: socket.socket, end: socket.socket) -> None:
+    """Be a worker."""
+    # Imported here: the supervisor needs none of it.
+    from headwater.app import Role  # noqa: PLC0415
+    from headwater.serving import serve  # noqa: PLC0415
+
+    logs.set_up(form=settings.log_format, level=settings.log_level, worker=number)
+    try:
+        preparation.prepare(settings, at=datetime.now(UTC))
+    except preparation.NotReady as error:
+        sys.exit(f"headwater: {error}")
+    # Without a supervisor nobody would stop us, nor replace us.
+    relay = Relay(end, orphaned=lambda: signal.raise_signal(signal.SIGTERM))
+    sys.exit(serve(settings, listening, role=Role(runs_loops=number == FIRST, relay=relay)))
+
+
+@contextmanager
+def _stop_signals() -> Generator[socket.socket]:
+    """Return a socket from which a byte can be read for each signal to stop."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with ours, theirs:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, _survive)
+        signal.set_wakeup_fd(theirs.fileno())
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _survive(_sign: int, _frame: FrameType | None) -> None:
+    """Let Python write the byte, which it does for signals that are handled."""
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Generator[None]:
+    """Let what is started here ignore Ctrl-C until it minds it: a terminal tells all of us, and we tell the others."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,176 @@
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+
+from builders import body_of
+from headwater.domain.errors import Unavailable, UploadBroken
+from headwater.ingest.pump import FEED, Pump
+from headwater.ingest.room import Room
+
+PART = b"x" * FEED
+
+
+class Sinking:
+    """Takes a body, and remembers in which threads."""
+
+    def __init__(self, *, fails=False):
+        self.taken, self.threads, self.fails = b"", [], fails
+        self.is_finished = self.is_discarded = False
+        self.held = 0
+
+    def spill(self):
+        pass
+
+    def decode(self, data):
+        yield data
+
+    def take(self, pieces):
+        self.threads.append(threading.current_thread())
+        for piece in pieces:
+            if self.fails:
+                raise UploadBroken("it is broken")
+            self.taken += piece
+
+    def finish(self):
+        self.is_finished = True
+        return len(self.taken)
+
+    def discard(self):
+        assert not self.is_finished
+        self.is_discarded = True
+
+
+class Doubling(Sinking):
+    """Takes what is compressed."""
+
+    def decode(self, data):
+        yield data
+        yield data
+
+
+@asynccontextmanager
+async def a_pump(*, room=None, stall=30.0, at_once=100):
+    pump = Pump(threads=2, room=room or Room(1 << 30), stall=stall, at_once=at_once)
+    yield pump
+    pump.close()
+
+
+async def _nothing():
+    pass
+
+
+async def pour(body, sink, *, is_quick=True, heard=_nothing, **options):
+    async with a_pump(**options) as pump:
+        return await pump.pour(body, sink, is_quick=is_quick, heard=heard)
+
+
+async def _stalling(*pieces):
+    for piece in pieces:
+        yield piece
+    await asyncio.Event().wait()
+
+
+async def test_a_body_arrives_whole_and_in_order():
+    pieces = [bytes([number]) * 100_000 for number in range(20)]
+    sink = Sinking()
+    assert await pour(body_of(*pieces), sink) == 2_000_000
+    assert sink.taken == b"".join(pieces)
+
+
+async def test_an_empty_body_ends_like_any_other():
+    assert await pour(body_of(), Sinking()) == 0
+
+
+@pytest.mark.parametrize(
+    ("sink", "size", "is_quick", "is_here"),
+    [
+        (Sinking(), 100, True, True),
+        (Sinking(), 101, True, False),
+        (Sinking(), 100, False, False),
+        (Doubling(), 10, True, False),
+    ],
+)
+async def test_only_a_small_body_that_is_quick_work_is_worked_on_here(sink, size, is_quick, is_here):
+    await pour(body_of(b"x" * size), sink, is_quick=is_quick)
+    assert (sink.threads[-1] is threading.current_thread()) == is_here
+    assert sink.taken == b"x" * size * (2 if isinstance(sink, Doubling) else 1)
+
+
+async def test_each_large_part_is_heard_of():
+    heard = 0
+
+    async def hear():
+        nonlocal heard
+        heard += 1
+
+    await pour(body_of(PART, PART, b"x"), Sinking(), heard=hear)
+    assert heard == 2
+
+
+@pytest.mark.parametrize("body", [body_of(b"x"), body_of(PART, PART), _stalling(PART, PART, PART)])
+async def test_what_fails_is_discarded(body):
+    sink = Sinking(fails=True)
+    with pytest.raises(UploadBroken, match="it is broken"):
+        await pour(body, sink)
+    assert sink.is_discarded
+
+
+@pytest.mark.parametrize("pieces", [[], [b"x"], [PART, b"x"]])
+async def test_a_body_of_which_nothing_comes_for_too_long_is_dropped(pieces):
+    sink, room = Sinking(), Room(1)
+    with pytest.raises(UploadBroken, match=r"nothing came for 0\.05 seconds .* upload_stall"):
+        await pour(_stalling(*pieces), sink, stall=0.05, room=room)
+    assert sink.is_discarded
+    assert room.is_left
+
+
+async def test_who_goes_away_leaves_nothing_behind():
+    sink, room = Sinking(), Room(1)
+    pouring = asyncio.create_task(pour(_stalling(PART), sink, room=room))
+    while not sink.taken:  # noqa: ASYNC110 - a thread fills it
+        await asyncio.sleep(0.001)
+    pouring.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pouring
+    assert sink.is_discarded
+    assert room.is_left
+
+
+class Holding(Sinking):
+    """Keeps all that it takes."""
+
+    def take(self, pieces):
+        super().take(pieces)
+        self.held = len(self.taken)
+
+
+async def test_a_body_for_which_there_is_no_room_is_read_when_there_is():
+    room = Room(FEED)
+    other = Holding()
+    other.held = 2 * FEED
+    room.enter(other)
+    room.make(other)
+    read = 0
+
+    async def body():
+        nonlocal read
+        for _ in range(3):
+            read += 1
+            yield PART
+
+    async with a_pump(room=room) as pump:
+        pouring = asyncio.create_task(pump.pour(body(), Sinking(), is_quick=True, heard=_nothing))
+        await asyncio.sleep(0.2)
+        assert (pouring.done(), read) == (False, 1)
+        room.leave(other)
+        assert await pouring == 3 * FEED
+
+
+async def test_a_body_for_which_there_is_no_room_for_too_long_is_turned_away_for_now():
+    sink = Holding()
+    with pytest.raises(Unavailable, match="upload_memory") as raised:
+        await pour(body_of(PART, PART), sink, room=Room(10), stall=0.1)
+    assert raised.value.retry_after == 10
+    assert sink.is_discarded

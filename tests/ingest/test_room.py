@@ -1,0 +1,88 @@
+import threading
+
+from headwater.ingest.room import Room
+
+
+class Held:
+    """An upload that holds something, and lets go of all but a part when it spills."""
+
+    def __init__(self, held, *, rest=0):
+        self.held, self.rest, self.spilled = held, rest, 0
+
+    def spill(self):
+        self.spilled += 1
+        self.held = min(self.held, self.rest)
+
+
+def a_room(most, *holders):
+    """A room in which uploads hold something already."""
+    room = Room(most)
+    locks = {holder: room.enter(holder) for holder in holders}
+    for holder in holders:
+        room.make(holder)
+    return room, locks
+
+
+def test_what_fits_stays_where_it_is():
+    one, other = Held(60), Held(40)
+    room, _ = a_room(100, one, other)
+    assert room.is_left
+    assert (one.spilled, other.spilled) == (0, 0)
+
+
+def test_who_is_too_much_spills_first():
+    one, other = Held(60), Held(41)
+    a_room(100, one, other)
+    assert (one.spilled, other.spilled) == (0, 1)
+
+
+def test_then_those_spill_that_hold_the_most():
+    large, small, new = Held(70), Held(10), Held(50, rest=40)
+    room, _ = a_room(100, large, small, new)
+    assert (large.held, small.held, new.held) == (0, 10, 40)
+    assert room.is_left
+
+
+def test_nobody_spills_whom_somebody_works_on():
+    busy, idle, new = Held(60), Held(30), Held(0)
+    room, locks = a_room(100, busy, idle, new)
+    new.held = new.rest = 40
+    with locks[busy]:
+        room.make(new)
+    assert (busy.spilled, idle.spilled) == (0, 1)
+    assert room.is_left
+
+
+def test_where_nobody_can_let_go_of_more_there_is_no_room_until_somebody_leaves():
+    one, other = Held(60, rest=60), Held(60, rest=60)
+    room, _ = a_room(100, one, other)
+    assert not room.is_left
+    room.leave(one)
+    assert room.is_left
+    room.leave(other)
+    room.leave(other)
+    room.make(Held(1000))
+    assert room.is_left
+
+
+def test_threads_that_make_room_at_once_count_right():
+    holders = [Held(0) for _ in range(8)]
+    room, locks = a_room(500, *holders)
+
+    def grow(holder):
+        for _ in range(500):
+            with locks[holder]:
+                holder.held += 7
+                room.make(holder)
+
+    threads = [threading.Thread(target=grow, args=(holder,)) for holder in holders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(holder.held for holder in holders) <= 500
+    for holder in holders:
+        room.leave(holder)
+    room.enter(last := Held(500))
+    room.make(last)
+    assert last.spilled == 0
