@@ -21,10 +21,8 @@ from examples.packages_crawler.processes import Failed
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description="Load Headwater and its peers.")
-    homes = list(dict.fromkeys(peer.home for peer in PEERS))
-    parser.add_argument(
-        "--only", action="append", choices=homes, metavar="NAME", help=f"load only this one; again for more: {homes}"
-    )
+    homes = sorted({peer.home for peer in PEERS})
+    parser.add_argument("--only", nargs="+", choices=homes, metavar="NAME", help=f"Headwater and: {', '.join(homes)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="so many turns for each (3)")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes of Headwater (1)")
     parser.add_argument("--smaller", type=int, default=1, metavar="TIMES", help="so many times fewer documents")

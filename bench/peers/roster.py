@@ -23,7 +23,7 @@ class Promises:
     http: Kept
     #: Refuses a document that does not match the JSON Schema.
     schema: Kept
-    #: Holds one document of an id: the newest.
+    #: Holds one document of an id, that of the newest load.
     ids: Kept
     #: What it answered for survives a power cut.
     fsync: Kept

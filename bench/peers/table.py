@@ -17,8 +17,8 @@ from bench.peers.rounds import Outcome, Run
 _COLORS = {"yes": "green", "part": "yellow", "no": "dim"}
 #: What of a failure is printed; all of it is in the JSON.
 _REASON = 80
-#: Ratios are given to a tenth below this.
-_EXACT = 20
+#: Ratios are given to a hundredth below this.
+_EXACT = 10
 
 _REMARKS = """\
 Medians of {rounds}, with Headwater at the begin and the end of each. Each begins with an empty folder, takes 200 other
@@ -26,10 +26,10 @@ documents to warm up, and is asked afterwards how many it holds. Times: how many
 documents a second. Those with HTTP share the cores with their client; ClickHouse, DuckDB and dlt read a file in their
 own process.
 
-Schema: refuses what does not match the JSON Schema. Ids: keeps one document of an id, the newest. Fsync: on the disk
-before it answers. ClickHouse, checked: by constraints, which take a missing field for an empty one; older documents of
-an id go when parts merge or reading says FINAL. DuckDB, checked: by constraints, but values are cast and unknown fields
-dropped.
+Schema: refuses what does not match the JSON Schema. Ids: keeps one document of an id, that of the newest load; of two
+in one load Headwater keeps the later, DuckDB the first, dlt either. Fsync: on the disk before it answers. ClickHouse,
+checked: by constraints, which take a missing field for an empty one; older documents of an id go when parts merge or
+reading says FINAL. DuckDB, checked: by constraints, but values are cast and unknown fields dropped.
 """
 
 
@@ -95,7 +95,7 @@ def _row(outcome: Outcome, headwater: Outcome) -> list[str | Text]:
         f"{peer.docs:,}",
         "-" if outcome.median is None else f"{outcome.median:.2f}",
         "-" if outcome.rate is None else f"{outcome.rate:,.0f}",
-        "-" if ratio is None or is_ours else f"{ratio:.1f}x" if ratio < _EXACT else f"{ratio:,.0f}x",
+        "-" if ratio is None or is_ours else f"{ratio:,.{2 if ratio < _EXACT else 0}f}x",
         "" if is_ours else f"{'>' if peer.goal.more else '≥'} {peer.goal.times:g}x",
         _verdict(outcome, headwater),
         *(Text(kept, _COLORS[kept]) for kept in asdict(peer.promises).values()),

@@ -107,10 +107,11 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         middleware=[
             Middleware(Tracing, failed=errors.internal),
             Middleware(Reception, max_request=settings.max_request),
+            Middleware(ec.Direct),
         ],
     )
-    # Longer paths first: a document's id may hold anything. Uploads before all, since there are most of them.
-    parts = (ec, health, links, streams, externals, crawlers, tasks, undo, bulk, exporting, following, reading)
+    # Longer paths first: a document's id may hold anything.
+    parts = (health, links, streams, externals, crawlers, tasks, undo, bulk, ec, exporting, following, reading)
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)

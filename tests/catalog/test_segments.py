@@ -91,9 +91,12 @@ async def test_what_compaction_looks_for_does_not_read_what_it_has_settled(world
                 return []
 
         segments.to_compact(Explained(), limit=20)
-        segments.crowded(Explained(), more_than=64, limit=20)
+        for inlined in (False, True):
+            segments.crowded(Explained(), more_than=64, inlined=inlined, limit=20)
         return [[row.detail for row in tx.execute(text(f"EXPLAIN QUERY PLAN {question}"))] for question in asked]
 
-    for plan, index in zip(await world.db.read(plans), ("segments_to_compact", "one_open_task"), strict=True):
+    for plan, index in zip(
+        await world.db.read(plans), ("segments_to_compact", "one_open_task", "one_open_task"), strict=True
+    ):
         assert any(index in step for step in plan)
         assert not any(step == "SCAN segments USING INDEX segments_of_task" for step in plan)

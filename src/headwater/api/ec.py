@@ -1,21 +1,22 @@
 """The calls of an EC: upload documents, report how the task goes."""
 
-from collections.abc import Callable, Coroutine
+import re
 from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, StrictInt
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headwater.api.auth import Speaker, TaskSpeaker, uploader
 from headwater.api.bodies import RequestBody
 from headwater.api.envelope import Envelope, answer
+from headwater.api.errors import handle
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.api.tasks import TaskOut
-from headwater.domain.errors import ContentTypeUnknown, NotFound, TaskRemoved, UploadBroken
+from headwater.domain.errors import ContentTypeUnknown, HeadwaterError, NotFound, TaskRemoved, UploadBroken
 from headwater.lifecycle import actions
 
 router = APIRouter(tags=["for crawlers"])
@@ -36,6 +37,8 @@ CONTENT_TYPES = frozenset(
 
 #: Characters that an Idempotency-Key may have.
 LONGEST_KEY = 255
+
+_UPLOAD = re.compile(r"/actions/tasks/([^/]+)/upload")
 
 _LINES = '{"sku": "sku-1", "price": 12.5}\n{"sku": "sku-2", "price": 9}\n'
 
@@ -58,6 +61,18 @@ class StatusBody(RequestBody):
     detail: Any = Field(default=None, description="Any JSON.")
 
 
+@router.post(
+    "/actions/tasks/{task_id}/upload",
+    response_model=Envelope[ReceiptOut],
+    responses=fails(404, 406, 409, 413, 415, 422),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "Newline-delimited JSON, one object a line; plain, gzip, deflate or zstd.",
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES}},
+        }
+    },
+)
 async def upload(
     speaker: TaskSpeaker,
     request: Request,
@@ -86,44 +101,6 @@ async def upload(
     out = Envelope(payload=ReceiptOut(count=receipt.count, total=receipt.total, bytes=receipt.bytes))
     headers = {"Idempotency-Replayed": "true"} if receipt.replayed else None
     return Response(out.model_dump_json(), media_type="application/json", headers=headers)
-
-
-class _Direct(APIRoute):
-    """Calls the endpoint by itself: to find what it takes in the general way costs more than a small upload."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        general = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            key = request.headers.get("idempotency-key")
-            if request.query_params or (key is not None and len(key) > LONGEST_KEY):
-                return await general(request)  # which finds the words for what is wrong
-            backend: Parts = request.app.state.parts
-            scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-            bearer = secret if scheme.lower() == "bearer" and secret else None
-            speaker = await uploader(backend, request.path_params["task_id"], bearer)
-            encoding = request.headers.get("content-encoding")
-            return await upload(speaker, request, backend, content_encoding=encoding, idempotency_key=key)
-
-        return handle
-
-
-router.add_api_route(
-    "/actions/tasks/{task_id}/upload",
-    upload,
-    methods=["POST"],
-    response_model=Envelope[ReceiptOut],
-    route_class_override=_Direct,
-    responses=fails(404, 406, 409, 413, 415, 422),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "description": "Newline-delimited JSON, one object a line; plain, gzip, deflate or zstd.",
-            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": _LINES}},
-        }
-    },
-)
 
 
 @router.post("/actions/tasks/{task_id}/status", responses=fails(404, 409, 415))
@@ -160,3 +137,33 @@ def _require_lines(content_type: str | None) -> None:
             f"Content-Type {media_type!r} is not understood; send the lines as they are with "
             "Content-Type: application/x-ndjson (compressed ones with Content-Encoding: gzip beside it)"
         )
+
+
+class Direct:
+    """Calls the endpoint for uploads by itself: the general way to it costs as much as a small upload."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Leave to ``app`` what is no upload, or has something about it that is not plain."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        found = _UPLOAD.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if found is None or scope["query_string"]:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        key = request.headers.get("idempotency-key")
+        if key is not None and len(key) > LONGEST_KEY:
+            await self._app(scope, receive, send)
+            return
+        backend: Parts = request.app.state.parts
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        bearer = secret if scheme.lower() == "bearer" and secret else None
+        encoding = request.headers.get("content-encoding")
+        try:
+            speaker = await uploader(backend, found[1], bearer)
+            response = await upload(speaker, request, backend, content_encoding=encoding, idempotency_key=key)
+        except HeadwaterError as error:
+            response = handle(request, error)
+        await response(scope, receive, send)

@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
@@ -23,7 +23,8 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, CursorResult, DateTime, Engine, Executable, create_engine, event, make_url
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeDecorator
 
 from headwater.catalog.turns import Turns
@@ -57,6 +58,46 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Prepared:
+    """A statement that is run again and again, compiled once for each kind of database.
+
+    What SQLAlchemy does for each run of a statement takes several times as long as SQLite does.
+    """
+
+    def __init__(self, statement: UpdateBase) -> None:
+        self._statement = statement
+        self._compiled: dict[str, _Compiled] = {}
+
+    def for_dialect(self, dialect: Dialect) -> "_Compiled":
+        """Return it as a database understands it."""
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _Compiled(self._statement, dialect)
+        return compiled
+
+
+class _Compiled:
+    """A statement as the driver takes it."""
+
+    def __init__(self, statement: UpdateBase, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.text = str(compiled)
+        self._order = compiled.positiontup
+        self._fixed = {name: bind.value for bind, name in compiled.bind_names.items() if not bind.required}
+        self._processors = {
+            name: processor
+            for bind, name in compiled.bind_names.items()
+            if (processor := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        }
+
+    def bound(self, values: Mapping[str, Any]) -> Any:
+        """Return the values as the driver takes them."""
+        bound = {**self._fixed, **values}
+        for name, processor in self._processors.items():
+            bound[name] = processor(bound[name])
+        return bound if self._order is None else [bound[name] for name in self._order]
+
+
 class Transaction:
     """What catalog functions speak through: one consistent view, or one change, of the catalog."""
 
@@ -70,6 +111,24 @@ class Transaction:
     ) -> CursorResult[Any]:
         """Run a statement with the values that it leaves open, or once for each row of them."""
         return self._connection.execute(statement, values)
+
+    def run(self, statement: Prepared, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """Run a prepared statement with the values that it leaves open; return the first row of its answer."""
+        compiled = statement.for_dialect(self._connection.dialect)
+        cursor: Any = self._connection.connection.cursor()
+        try:
+            cursor.execute(compiled.text, compiled.bound(values))
+            return cursor.fetchone() if cursor.description else None
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            raise DBAPIError.instance(
+                compiled.text,
+                None,
+                error,
+                self._connection.dialect.loaded_dbapi.Error,
+                dialect=self._connection.dialect,
+            ) from error
+        finally:
+            cursor.close()
 
     def values(self, statement: Executable, kind: type[T]) -> list[T]:
         """Return the rows of the answer as domain values, whose fields have the columns' names."""

@@ -5,16 +5,16 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import delete, insert, select
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.segments import batched
 
 _inlined = tables.inlined.c
-_ADD = insert(tables.inlined)
+_ADD = Prepared(insert(tables.inlined))
 
 
 def add(tx: Transaction, path: str, packed: bytes) -> None:
     """Keep a segment."""
-    tx.execute(_ADD, {"path": path, "packed": packed})
+    tx.run(_ADD, {"path": path, "packed": packed})
 
 
 def packed(tx: Transaction, paths: Sequence[str]) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, text, update
 
 from headwater.catalog import streams, tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.database import Prepared, Transaction
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Seen, Segment, Visibility, Written, inlined_path
@@ -15,12 +15,12 @@ from headwater.domain.task import Task
 
 _segments = tables.segments.c
 _ALL = select(tables.segments)
-_ADD = insert(tables.segments)
+_ADD = Prepared(insert(tables.segments))
 
 
 def add(tx: Transaction, segment: Segment) -> None:
     """Store a new segment; from here on its file counts."""
-    tx.execute(_ADD, vars(segment))
+    tx.run(_ADD, vars(segment))
 
 
 def visible(
@@ -134,7 +134,8 @@ def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: dat
     They get new rows for the same files, so that what readers of former versions see stays true.
     """
     anew = {"added_version": version, "whole_version": None, "removed_version": None}
-    tx.execute(_ADD, [vars(replace(segment, fid=new_fid(at), **anew)) for segment in found])
+    for segment in found:
+        add(tx, replace(segment, fid=new_fid(at), **anew))
 
 
 def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[tuple[str, int]]:
@@ -191,11 +192,11 @@ def exchange(tx: Transaction, old: Sequence[Segment], new: Segment) -> None:
     Raises:
         MovedMeanwhile: they have been published, taken out or merged meanwhile.
     """
-    those = _segments.fid.in_([segment.fid for segment in old])
-    present = tx.values(_ALL.where(those).order_by(_segments.layer).with_for_update(), Segment)
-    if present != list(old):
+    those = delete(tables.segments).where(_segments.fid.in_([segment.fid for segment in old]))
+    names = ("fid", "path", "added_version", "whole_version", "removed_version")
+    gone = {tuple(row) for row in tx.execute(those.returning(*(_segments[name] for name in names)))}
+    if gone != {tuple(getattr(segment, name) for name in names) for segment in old}:
         raise MovedMeanwhile(f"the segments of task {new.task} were changed by somebody else meanwhile")
-    tx.execute(delete(tables.segments).where(those))
     add(tx, new)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import STREAMS
+from headwater.domain.errors import NotFound
 from headwater.domain.stream import Change, Erasure, LogEntry, Stream
 from headwater.domain.task import Publish, Task
 
@@ -20,8 +21,7 @@ _log = tables.stream_log.c
 CHANGED = "streams"
 
 
-# Put together once, like all that an upload runs: building a statement anew costs more than running it.
-_COUNT_UP = (
+_COUNT_UP = Prepared(
     update(tables.streams)
     .where(_streams.fid == bindparam("of"))
     .values(
@@ -30,7 +30,7 @@ _COUNT_UP = (
     )
     .returning(_streams.top_layer, _streams.stream_version)
 )
-_ADD_TO_LOG = insert(tables.stream_log)
+_ADD_TO_LOG = Prepared(insert(tables.stream_log))
 
 
 def put_on_top(tx: Transaction, task: Task, *, docs: int, at: datetime) -> tuple[int, int | None]:
@@ -65,8 +65,10 @@ def advance_together(
 
 
 def _count_up(tx: Transaction, stream: str, *, layers: int, versions: int) -> tuple[int, int]:
-    counted = tx.execute(_COUNT_UP, {"of": stream, "layers": layers, "versions": versions}).one()
-    return counted.top_layer, counted.stream_version
+    counted = tx.run(_COUNT_UP, {"of": stream, "layers": layers, "versions": versions})
+    if counted is None:
+        raise NotFound(f"there is no stream {stream!r}")
+    return counted[0], counted[1]
 
 
 def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: datetime) -> LogEntry:
@@ -76,7 +78,7 @@ def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: dateti
 
 
 def _tell(tx: Transaction, entry: LogEntry) -> None:
-    tx.execute(_ADD_TO_LOG, vars(entry))
+    tx.run(_ADD_TO_LOG, vars(entry))
     tx.announce(CHANGED)
 
 

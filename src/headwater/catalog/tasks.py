@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, case, insert, null, select, text, upda
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, streams, tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
 from headwater.domain.stream import Counts
@@ -62,16 +62,18 @@ _HEARD = (
     .where(_tasks.fid == bindparam("of"), _tasks.attempt == bindparam("in_attempt"), _IS_OPEN)
     .values(heard_at=bindparam("at"), deadline=bindparam("until"))
 )
-_CREDIT = _HEARD.values(
-    docs=_tasks.docs + bindparam("more_docs"),
-    bytes=_tasks.bytes + bindparam("more_bytes"),
-    uploads=_tasks.uploads + 1,
-    state=TaskState.RUNNING,
-    code=CODE_RUNNING,
-    # What was said of a start that had to wait is over with the first upload.
-    message=case((_IS_NEW, null()), else_=_tasks.message),
-    detail=case((_IS_NEW, null()), else_=_tasks.detail),
-).returning(_tasks.docs)
+_CREDIT = Prepared(
+    _HEARD.values(
+        docs=_tasks.docs + bindparam("more_docs"),
+        bytes=_tasks.bytes + bindparam("more_bytes"),
+        uploads=_tasks.uploads + 1,
+        state=TaskState.RUNNING,
+        code=CODE_RUNNING,
+        # What was said of a start that had to wait is over with the first upload.
+        message=case((_IS_NEW, null()), else_=_tasks.message),
+        detail=case((_IS_NEW, null()), else_=_tasks.detail),
+    ).returning(_tasks.docs)
+)
 
 
 def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -> int:
@@ -80,10 +82,10 @@ def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -
     Raises:
         TaskRemoved, TaskClosed, MovedMeanwhile: the attempt does not take it any more.
     """
-    counted = tx.execute(_CREDIT, {"more_docs": docs, "more_bytes": size, **_hearing(task, at)}).scalar_one_or_none()
+    counted = tx.run(_CREDIT, {"more_docs": docs, "more_bytes": size, **_hearing(task, at)})
     if counted is None:
         raise _over(tx, task)
-    return counted
+    return counted[0]
 
 
 def heard(tx: Transaction, task: Task, *, at: datetime) -> None:

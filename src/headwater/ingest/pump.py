@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import chain, islice
 from threading import Lock
-from typing import Any, Generic, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from headwater.domain.errors import Unavailable, UploadBroken
 from headwater.ingest.room import Room
@@ -89,16 +90,18 @@ class Pump:
         held: list[bytes] = []
         size = 0
         try:
-            async for chunk in _without_stalls(body, self._stall):
-                held.append(chunk)
-                size += len(chunk)
-                if size < FEED:
-                    continue
-                await pouring.give(b"".join(held))
-                held, size = [], 0
-                await heard()
-                if not self._room.is_left:
-                    await self._wait_for_room()
+            async with _Patience(self._stall) as patience:
+                async for chunk in body:
+                    held.append(chunk)
+                    size += len(chunk)
+                    if size >= FEED:
+                        patience.rest()
+                        await pouring.give(b"".join(held))
+                        held, size = [], 0
+                        await heard()
+                        if not self._room.is_left:
+                            await self._wait_for_room()
+                    patience.begin()
             return await pouring.end(b"".join(held), at_once=self._at_once if is_quick else 0)
         except BaseException:
             await asyncio.shield(pouring.discard())
@@ -176,21 +179,36 @@ class _Pouring(Generic[T]):
             return self._sink.finish()
 
 
-async def _without_stalls(body: AsyncIterator[bytes], stall: float) -> AsyncIterator[bytes]:
-    """Yield a body's parts.
+class _Patience:
+    """Ends a block in which nothing comes for too long.
 
     Raises:
-        UploadBroken: the next one does not come.
+        UploadBroken: when that happens.
     """
-    while True:
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(seconds)
+
+    def begin(self) -> None:
+        """Wait anew."""
+        self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    def rest(self) -> None:
+        """Wait for nothing: we are at work ourselves."""
+        self._timeout.reschedule(None)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            async with asyncio.timeout(stall):
-                part = await anext(body, None)
+            await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError:
             raise UploadBroken(
-                f"nothing came for {stall:g} seconds in the middle of the upload (setting upload_stall); "
+                f"nothing came for {self._seconds:g} seconds in the middle of the upload (setting upload_stall); "
                 "nothing of it was kept: send it again, whole"
             ) from None
-        if part is None:
-            return
-        yield part

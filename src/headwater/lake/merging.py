@@ -1,8 +1,10 @@
 """Segments of one attempt, merged into one."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -68,14 +70,16 @@ def concatenate(
     """
     writer = SegmentWriter(store, path, staged_as=staged_as)
     try:
-        engine.inlined.batches([segment.path for segment in segments if segment.is_inlined])  # all at once
-        for segment in segments:
-            shift = segment.base - segments[0].base
-            for batch in cast("Any", batches_of(store, engine.inlined, segment)):
-                places = cast("Any", pc).add(batch.column("pos"), shift)
-                columns = [batch.column("doc_id"), places, batch.column("doc")]
-                size = len(joined(batch.column("doc")))
-                writer.add(cast("Any", pa).record_batch(columns, schema=SCHEMA), size=size)
+        first = segments[0].base
+        for is_inlined, run in groupby(segments, lambda segment: segment.is_inlined):
+            if is_inlined:
+                batch, size = _together_moved(engine, list(run), first)
+                writer.add(batch, size=size)
+                continue
+            for segment in run:
+                for rows in batches_of(store, engine.inlined, segment):
+                    batch, size = _moved(rows, segment.base - first)
+                    writer.add(batch, size=size)
         written = writer.finish()
     except BaseException:
         writer.discard()
@@ -83,6 +87,21 @@ def concatenate(
     if written is None:
         raise ValueError("segments without documents cannot be merged")
     return written
+
+
+def _together_moved(engine: Engine, run: Sequence[Segment], first: int) -> tuple[pa.RecordBatch, int]:
+    """Return the rows of small segments as one batch: one at a time they take three times as long."""
+    batches = engine.inlined.batches([segment.path for segment in run])
+    shifts = np.repeat([segment.base - first for segment in run], [batch.num_rows for batch in batches])
+    return _moved(cast("Any", pa).concat_batches(batches), pa.array(shifts))
+
+
+def _moved(batch: pa.RecordBatch, by: Any) -> tuple[pa.RecordBatch, int]:
+    """Return rows with their places moved on, and the size of their documents."""
+    columns = cast("Any", batch)
+    places, texts = cast("Any", pc).add(columns.column("pos"), by), columns.column("doc")
+    moved = cast("Any", pa).record_batch([columns.column("doc_id"), places, texts], schema=SCHEMA)
+    return moved, cast("Any", pc).sum(cast("Any", pc).binary_length(texts)).as_py()
 
 
 def _add(writer: SegmentWriter, batch: pa.RecordBatch, row_group: int) -> None:

@@ -31,7 +31,7 @@ class Tally:
 
     async def run(self) -> None:
         """Work until cancelled; a large busy stream does not keep a core for itself."""
-        await Rounds(name="tally", turn=self.turn, rest=0.5, patience=5.0, share=0.2).run(self._db)
+        await Rounds(name="tally", turn=self.turn, rest=0.5, patience=5.0, share=0.1).run(self._db)
 
     async def turn(self) -> int:
         """Count some of what is not counted yet; return how much of it there was."""
