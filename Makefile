@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test bench bench-guard bench-read check lint types imports format lock clean
+.PHONY: help demo serve test bench bench-peers bench-guard bench-read check lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(STAMP) ## Run the tests (TESTS=tests/domain for a part)
 
 bench: $(STAMP) ## Measure ingest, beside the bare work and DuckDB; eight minutes
 	@$(BIN)/python -m bench.ingest
+
+bench-peers: $(STAMP) ## Measure ingest beside what a team would use instead; the first run installs 2 GB
+	@$(BIN)/python -m bench.peers
 
 bench-guard: $(STAMP) ## See whether ingest has become slower than bench/recorded.json; a minute
 	@$(BIN)/python -m bench.ingest_guard

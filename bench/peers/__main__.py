@@ -4,6 +4,7 @@ Run it with ``make bench-peers``, or ``python -m bench.peers``. The first run in
 """
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,12 @@ from examples.packages_crawler.processes import Failed
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description="Load Headwater and its peers.")
+    # ClickHouse and DuckDB use all cores, and the service has a process for each as well.
+    cores = os.cpu_count() or 1
     homes = sorted({peer.home for peer in PEERS})
     parser.add_argument("--only", nargs="+", choices=homes, metavar="NAME", help=f"Headwater and: {', '.join(homes)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="so many turns for each (3)")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes of Headwater (1)")
+    parser.add_argument("--workers", type=int, default=cores, metavar="N", help=f"processes of Headwater ({cores})")
     parser.add_argument("--smaller", type=int, default=1, metavar="TIMES", help="so many times fewer documents")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
     return parser.parse_args()

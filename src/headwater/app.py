@@ -148,15 +148,17 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
         )
         follower = Follower(db, engine)
         stack.callback(follower.close)
-        loops = (
-            dispatcher.run,
-            Tally(db, engine).run,
-            Compaction(db, engine, store, clock=now).run,
-            Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run,
-            partial(_sweep_for_ever, db, store),
-        )
-        for loop in loops if role.runs_loops else ():
-            stack.push_async_callback(_cancelled, asyncio.create_task(loop()))
+        if role.runs_loops:
+            patient = _engine(settings, db, store, is_patient=True)
+            stack.callback(patient.close)
+            for loop in (
+                dispatcher.run(),
+                Tally(db, patient).run(),
+                Compaction(db, patient, store, clock=now).run(),
+                Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run(),
+                _sweep_for_ever(db, store),
+            ):
+                stack.push_async_callback(_cancelled, asyncio.create_task(loop))
         yield Parts(
             db=db,
             store=store,
@@ -180,16 +182,20 @@ def opened(settings: Settings) -> Generator[tuple[Database, LocalStore, Engine]]
         db = Database(settings.catalog_url)
         stack.callback(db.close)
         store = LocalStore(settings.data / "lake")
-        spill = settings.data.resolve() / "spill"
-        engine = Engine(
-            store,
-            memory=settings.query_memory,
-            spill=spill,
-            threads=settings.query_threads,
-            inlined=Inlined(partial(db.ask, inlined.packed)),
-        )
+        engine = _engine(settings, db, store)
         stack.callback(engine.close)
         yield db, store, engine
+
+
+def _engine(settings: Settings, db: Database, store: LocalStore, *, is_patient: bool = False) -> Engine:
+    return Engine(
+        store,
+        memory=settings.query_memory,
+        spill=settings.data.resolve() / "spill",
+        threads=1 if is_patient else settings.query_threads,
+        inlined=Inlined(partial(db.ask, inlined.packed)),
+        is_patient=is_patient,
+    )
 
 
 async def _sweep_for_ever(db: Database, store: LocalStore) -> None:

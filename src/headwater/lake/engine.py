@@ -5,6 +5,7 @@ Both are one number, the *rank*: ``layer << 32 | pos``, unique in what a stream 
 """
 
 import asyncio
+import os
 import secrets
 import threading
 import time
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 #: Questions that are answered at once; DuckDB shares its own threads among them.
 MOST_AT_ONCE = 8
+#: How much a patient engine lets others go first, as ``nice`` counts it.
+PATIENCE = 19
 #: Documents in a batch of a long answer.
 BATCH = 8192
 #: What is sorted at a time may fill this part of the memory.
@@ -81,16 +84,25 @@ class Engine:
     """One DuckDB in memory that reads the store's files and nothing else."""
 
     def __init__(
-        self, store: LocalStore, *, memory: int, spill: Path, threads: int, inlined: Inlined | None = None
+        self,
+        store: LocalStore,
+        *,
+        memory: int,
+        spill: Path,
+        threads: int,
+        inlined: Inlined | None = None,
+        is_patient: bool = False,
     ) -> None:
-        """Open it, to use ``memory`` bytes; what is no file comes from ``inlined``."""
+        """Open it, to use ``memory`` bytes; what is no file comes from ``inlined``.
+
+        A patient one, with one thread, works in the time that others leave: uploads and readers come first.
+        """
         self._store = store
         self.inlined = inlined or Inlined(lambda _paths: {})
         self._memory = memory
         self._working: set[threading.Thread] = set()
-        self._threads = ThreadPoolExecutor(
-            MOST_AT_ONCE, thread_name_prefix="query", initializer=lambda: self._working.add(threading.current_thread())
-        )
+        self._is_patient = is_patient
+        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="query", initializer=self._begin)
         #: Connections that are in use.
         self._lent: set[duckdb.DuckDBPyConnection] = set()
         self._is_closing = False
@@ -117,6 +129,12 @@ class Engine:
         self._db.execute(_ROWS_OF.format(inlined=inlined_path(""), empty=_quoted(self._nothing)))
         self._db.execute("SET enable_external_access = false")
         self._db.execute("SET lock_configuration = true")
+
+    def _begin(self) -> None:
+        self._working.add(threading.current_thread())
+        if self._is_patient:
+            with suppress(OSError, AttributeError):  # only Linux has it for a thread
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PATIENCE)
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the answer to a question of this engine, asked in a thread."""
