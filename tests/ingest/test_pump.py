@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from builders import body_of
-from headwater.domain.errors import Unavailable, UploadBroken
+from headwater.domain.errors import UploadBroken
 from headwater.ingest.pump import FEED, Pump
 from headwater.ingest.room import Room
 
@@ -168,9 +168,9 @@ async def test_a_body_for_which_there_is_no_room_is_read_when_there_is():
         assert await pouring == 3 * FEED
 
 
-async def test_a_body_for_which_there_is_no_room_for_too_long_is_turned_away_for_now():
-    sink = Holding()
-    with pytest.raises(Unavailable, match="upload_memory") as raised:
-        await pour(body_of(PART, PART), sink, room=Room(10), stall=0.1)
-    assert raised.value.retry_after == 10
-    assert sink.is_discarded
+async def test_however_little_room_there_is_all_come_to_their_end():
+    room = Room(10)
+    async with a_pump(room=room) as pump:
+        bodies = [pump.pour(body_of(*[PART] * 5), Holding(), is_quick=True, heard=_nothing) for _ in range(6)]
+        assert await asyncio.gather(*bodies) == [5 * FEED] * 6
+    assert room.is_left

@@ -65,6 +65,17 @@ def test_where_nobody_can_let_go_of_more_there_is_no_room_until_somebody_leaves(
     assert room.is_left
 
 
+def test_where_there_is_no_room_those_that_came_first_go_on():
+    first, second, last = Held(60, rest=60), Held(60, rest=60), Held(1, rest=1)
+    room, _ = a_room(100, first, second, last)
+    assert [room.lets(each) for each in (first, second, last)] == [True, False, False]
+    room.leave(first)
+    assert [room.lets(each) for each in (second, last)] == [True, True]
+    second.held = second.rest = 200
+    room.make(second)
+    assert [room.lets(each) for each in (second, last)] == [True, False]
+
+
 def test_threads_that_make_room_at_once_count_right():
     holders = [Held(0) for _ in range(8)]
     room, locks = a_room(500, *holders)

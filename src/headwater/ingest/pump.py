@@ -9,7 +9,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from headwater.domain.errors import Unavailable, UploadBroken
+from headwater.domain.errors import UploadBroken
 from headwater.ingest.room import Room
 
 T = TypeVar("T")
@@ -84,7 +84,6 @@ class Pump:
 
         Raises:
             UploadBroken: nothing of it came for too long.
-            Unavailable: there was no room for it for too long.
         """
         pouring = _Pouring(sink, self._room, start=self.start)
         held: list[bytes] = []
@@ -99,8 +98,8 @@ class Pump:
                         await pouring.give(b"".join(held))
                         held, size = [], 0
                         await heard()
-                        if not self._room.is_left:
-                            await self._wait_for_room()
+                        while not self._room.lets(sink):  # noqa: ASYNC110 - threads make room, and it is seldom waited for
+                            await asyncio.sleep(_LOOK)
                     patience.begin()
             return await pouring.end(b"".join(held), at_once=self._at_once if is_quick else 0)
         except BaseException:
@@ -108,16 +107,6 @@ class Pump:
             raise
         finally:
             pouring.leave()
-
-    async def _wait_for_room(self) -> None:
-        """Read nothing until others hold less."""
-        try:
-            async with asyncio.timeout(self._stall):
-                while not self._room.is_left:  # noqa: ASYNC110 - threads make room, and it is seldom waited for
-                    await asyncio.sleep(_LOOK)
-        except TimeoutError:
-            detail = "uploads hold as much memory as they may (setting upload_memory); nothing of this one was kept"
-            raise Unavailable(detail, retry_after=10) from None
 
 
 class _Pouring(Generic[T]):

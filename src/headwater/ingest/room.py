@@ -1,6 +1,7 @@
 """The memory that uploads hold, all together, and what is done when it is more than they may."""
 
 import threading
+from itertools import islice
 from typing import Protocol
 
 
@@ -20,14 +21,15 @@ class Holder(Protocol):
 class Room:
     """Bounds what uploads hold; used from many threads.
 
-    Nobody waits for another here: who is too much writes what it holds to its file sooner than it would, in
-    smaller parts, and then has those do the same that hold the most and have nothing to do, a client that
-    stalls, say.
+    Who is too much writes what it holds to its file sooner than it would, in smaller parts, and then has those
+    do the same that hold the most and have nothing to do, a client that stalls, say. Where that does not
+    suffice, those that came last read no more for a while.
     """
 
-    def __init__(self, most: int) -> None:
-        """Let uploads hold ``most`` bytes together."""
+    def __init__(self, most: int, *, always: int = 1) -> None:
+        """Let uploads hold ``most`` bytes together; the ``always`` that came first go on in any case."""
         self._most = most
+        self._always = always
         self._lock = threading.Lock()
         #: What each held when it last said so, and the lock that who works on it has.
         self._holders: dict[Holder, tuple[int, threading.Lock]] = {}
@@ -37,6 +39,13 @@ class Room:
     def is_left(self) -> bool:
         """Whether there is room for more."""
         return self._total <= self._most
+
+    def lets(self, holder: Holder) -> bool:
+        """Whether an upload may go on to read."""
+        if self.is_left:
+            return True
+        with self._lock:
+            return holder in islice(self._holders, self._always)
 
     def enter(self, holder: Holder) -> threading.Lock:
         """Count an upload from now on; whoever works on it must have the lock."""

@@ -56,7 +56,9 @@ class Uploads:
         self._store = store
         self._limits = limits
         self._clock = clock
-        self._pump = Pump(threads=threads, room=Room(limits.memory), stall=limits.stall, at_once=limits.inlined)
+        self._pump = Pump(
+            threads=threads, room=Room(limits.memory, always=threads), stall=limits.stall, at_once=limits.inlined
+        )
         self._in_flight: set[tuple[str, int, str]] = set()
         self._checkers: dict[tuple[str, int], Checker] = {}
 

@@ -27,6 +27,8 @@ SCHEMA = pa.schema(
 
 #: A row group holds about so many bytes of documents: enough to read well, little enough to hold.
 ROW_GROUP_BYTES = 16 << 20
+#: What an open file takes beside: a page of each column, plain and compressed.
+OPEN_FILE = 3 << 20
 #: In order of ids, smaller ones let a reader pass over more; but each costs it a look.
 LEAST_ROW_GROUP_BYTES = 256 << 10
 MOST_SORTED_BYTES = 4 << 20
@@ -83,8 +85,8 @@ class SegmentWriter:
 
     @property
     def held(self) -> int:
-        """Bytes of documents that are not written yet."""
-        return self._held_bytes
+        """About so many bytes of memory it holds: documents that are not written yet, and what an open file takes."""
+        return self._held_bytes + (0 if self._writer is None else OPEN_FILE)
 
     def spill(self) -> None:
         """Write what is held as a row group, smaller than others."""
