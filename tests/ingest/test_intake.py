@@ -1,6 +1,8 @@
 import gzip
 import json
+import tempfile
 from hashlib import sha256
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +17,7 @@ from headwater.ingest.decompression import decompressor
 from headwater.ingest.intake import Inflow, Intake
 from headwater.ingest.lines import BLOCK
 from headwater.ingest.validation import Checker
-from headwater.lake.segment import ROW_GROUP_BYTES, SegmentWriter, Written
+from headwater.lake.segment import OPEN_FILE, ROW_GROUP_BYTES, SegmentWriter, Written
 from headwater.lake.store import LocalStore
 from lake_builders import FULL, files_in, needs_a_full_disk
 
@@ -175,6 +177,52 @@ def test_faults_are_told_from_all_blocks(store):
 def test_a_discarded_intake_leaves_no_file(store):
     intake = an_intake(store)
     intake.take(intake.decode(numbered(40_000, filler=1000)))
+    intake.discard()
+    assert files_in(store) == []
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, max_size=8), st.integers(1, 60))
+def test_an_upload_that_spills_is_the_same_upload(parts, cut):
+    body = numbered(sum(count for count, _ in parts), filler=20)
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder))
+        intake, start = an_intake(store), 0
+        for count, spills in parts:
+            intake.take(intake.decode(body[start : start + count * cut]))
+            start += count * cut
+            if spills:
+                intake.spill()
+                assert intake.held < 50 + OPEN_FILE  # but for a line that has just begun
+        intake.take(intake.decode(body[start:]))
+        written = intake.finish()
+        assert read(store)["doc"].to_pylist() == body.decode().splitlines(keepends=True)
+        assert read(store)["pos"].to_pylist() == list(range(written.docs))
+        assert written.bytes == len(body)
+
+
+def test_whoever_has_it_spill_after_its_end_changes_nothing(store):
+    intake = an_intake(store)
+    intake.take(intake.decode(b'{"id": "a"}\n'))
+    intake.finish()
+    before = files_in(store)
+    intake.spill()
+    assert files_in(store) == before
+    other = an_intake(store, path="streams/s/task=t/y.parquet")
+    other.take(other.decode(b'{"id": "a"}\n'))
+    other.discard()
+    other.spill()
+    assert files_in(store) == before
+
+
+@needs_a_full_disk
+def test_what_goes_wrong_when_it_spills_is_told_with_the_next_part(store):
+    store.stage("x").symlink_to(FULL)
+    intake = an_intake(store)
+    intake.take(intake.decode(numbered(200, filler=1000)))
+    intake.spill()
+    with pytest.raises(Unavailable, match="the store cannot take documents"):
+        intake.take(())
     intake.discard()
     assert files_in(store) == []
 

@@ -96,6 +96,7 @@ class Intake:
         self._faults = Faults()
         self._lines = 0
         self._failed: Exception | None = None
+        self._is_over = False
 
     @property
     def held(self) -> int:
@@ -107,6 +108,8 @@ class Intake:
 
         Whoever asks for it may belong to another upload, so that what goes wrong is told with the next part.
         """
+        if self._is_over:
+            return  # whoever asks had looked before
         try:
             for block in self._cutter.flush():
                 self._take(block)
@@ -141,6 +144,7 @@ class Intake:
         Raises:
             UploadBroken, DocumentInvalid, DocumentTooLarge: the upload cannot be taken.
         """
+        self._is_over = True
         self._inflow.finish()
         for block in self._cutter.finish():
             self._take(block)
@@ -151,6 +155,7 @@ class Intake:
 
     def discard(self) -> None:
         """Leave nothing behind."""
+        self._is_over = True
         self._writer.discard()
 
     def _take(self, block: Block) -> None:

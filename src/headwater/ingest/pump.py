@@ -98,8 +98,9 @@ class Pump:
                         await pouring.give(b"".join(held))
                         held, size = [], 0
                         await heard()
-                        while not self._room.lets(sink):  # noqa: ASYNC110 - threads make room, and it is seldom waited for
+                        while not self._room.lets(sink):
                             await asyncio.sleep(_LOOK)
+                            await heard()  # it is not silent: we do not listen
                     patience.begin()
             return await pouring.end(b"".join(held), at_once=self._at_once if is_quick else 0)
         except BaseException:
@@ -146,7 +147,7 @@ class _Pouring(Generic[T]):
         """Leave nothing behind; a thread that still writes is waited for."""
         if self._working is not None and not self._working.done():
             await asyncio.wait([self._working])
-        await self._start(self._sink.discard)
+        await self._start(self._discard)
 
     def leave(self) -> None:
         """Count no more."""
@@ -161,6 +162,10 @@ class _Pouring(Generic[T]):
         with self._lock or nullcontext():
             self._sink.take(self._sink.decode(data))
             self._room.make(self._sink)
+
+    def _discard(self) -> None:
+        with self._lock or nullcontext():
+            self._sink.discard()
 
     def _finish(self, pieces: Iterable[bytes]) -> T:
         with self._lock or nullcontext():
