@@ -59,6 +59,8 @@ def ratios(found: Findings, plan: Plan) -> list[Ratio]:
         _ratio("Headwater / bare loop", found, plan.gzipped, BARE, bound=0.5),
         _ratio("Headwater / DuckDB to a table", found, plan.gzipped, LOAD, bound=1.5),
         _ratio("Headwater / DuckDB to Parquet", found, plan.gzipped, PARQUET),
+        _ratio("two workers / bare loop", found, plan.two_workers, BARE, bound=0.5),
+        _ratio("two workers / DuckDB to a table", found, plan.two_workers, LOAD, bound=1.5),
         _ratio(
             "two workers / one",
             found,

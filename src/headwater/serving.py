@@ -1,7 +1,9 @@
 """A process that answers: the application on a socket, until it is told to stop."""
 
+import asyncio
 import socket
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,8 +16,17 @@ from headwater.settings import Settings
 PATIENCE = 30
 
 
-def serve(settings: Settings, listening: socket.socket, *, role: Role = ALONE) -> int:
-    """Answer on a socket until told to stop by a signal; return 1 if that could not be begun, else 0."""
+def serve(
+    settings: Settings,
+    listening: socket.socket | None = None,
+    *,
+    door: socket.socket | None = None,
+    role: Role = ALONE,
+) -> int:
+    """Answer on a socket until told to stop by a signal; return 1 if that could not be begun, else 0.
+
+    Or, instead of listening, answer the connections that come in, accepted, over a ``door``.
+    """
     app = create_app(settings, role=role)
     config = uvicorn.Config(
         app,
@@ -28,17 +39,47 @@ def serve(settings: Settings, listening: socket.socket, *, role: Role = ALONE) -
         server_header=False,
         timeout_graceful_shutdown=PATIENCE,
     )
-    server = _Server(config, app)
-    server.run(sockets=[listening])
+    server = _Server(config, app, door=door)
+    server.run(sockets=[] if listening is None else [listening])
     return 0 if server.started else 1
 
 
 class _Server(uvicorn.Server):
     """A server that, told to stop, lets go those who wait for changes: they would wait on."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, *, door: socket.socket | None) -> None:
         super().__init__(config)
         self._app = app
+        self._door = door
+        self._arriving: set[asyncio.Task[Any]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._door is not None and self.started:
+            asyncio.get_running_loop().add_reader(self._door, self._let_in, self._door)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._door is not None:
+            asyncio.get_running_loop().remove_reader(self._door)
+        await super().shutdown(sockets)
+
+    def _let_in(self, door: socket.socket) -> None:
+        """Answer a connection that the supervisor has accepted."""
+        loop = asyncio.get_running_loop()
+        _, handles, _, _ = socket.recv_fds(door, 1, 1)
+        if not handles:  # there is no supervisor any more
+            loop.remove_reader(door)
+        for handle in handles:
+            connection = socket.socket(fileno=handle)
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            arriving = loop.create_task(loop.connect_accepted_socket(self._protocol, connection))
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arriving.discard)
+
+    def _protocol(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

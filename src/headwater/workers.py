@@ -8,9 +8,10 @@ import multiprocessing
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import wait
@@ -30,6 +31,9 @@ FIRST = 0
 #: Seconds between two rounds of passing on what workers tell: what comes in quick succession is told together.
 REST = 0.02
 
+#: Connections that may wait until they are given to a worker.
+_BACKLOG = 2048
+
 # A forked process would have the locks of threads, and not the threads.
 _spawning = multiprocessing.get_context("spawn")
 
@@ -40,6 +44,8 @@ class _Worker:
     process: SpawnProcess
     #: Our end of what it tells and is told.
     end: socket.socket
+    #: Our end of where it is given connections.
+    door: socket.socket
 
 
 class Workers:
@@ -56,6 +62,8 @@ class Workers:
     def run(self) -> int:
         """Work until told to stop by a signal, or until a worker cannot be started; return the exit status."""
         with _stop_signals() as told:
+            self._listening.listen(_BACKLOG)
+            threading.Thread(target=self._give_out, name="connections", daemon=True).start()
             for number in range(self._settings.workers):
                 self._start(number)
             while self._workers:
@@ -74,21 +82,45 @@ class Workers:
                 time.sleep(REST)
         return self._status
 
+    def _give_out(self) -> None:
+        """Give connections to the workers in turn.
+
+        Left to the kernel, most of a few connections go to one of them, and half of the cores are idle.
+        """
+        turn = 0
+        while not self._is_stopping:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                continue  # who wanted to connect has gone, or we are stopping
+            with connection:
+                while not self._is_stopping:
+                    workers = list(self._workers.values())
+                    turn += 1
+                    try:
+                        socket.send_fds(workers[turn % len(workers)].door, [b"c"], [connection.fileno()])
+                    except (OSError, ZeroDivisionError):  # it has just ended; there is none at the moment
+                        time.sleep(REST)
+                    else:
+                        break
+
     def _start(self, number: int) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = _spawning.Process(
-            target=_work, args=(number, self._settings, self._listening, theirs), name=f"worker-{number}", daemon=True
+            target=_work, args=(number, self._settings, inner, theirs), name=f"worker-{number}", daemon=True
         )
-        with theirs, _deaf_to_interrupts():
+        with theirs, inner, _deaf_to_interrupts():
             process.start()
-        self._workers[number] = _Worker(number=number, process=process, end=ours)
+        self._workers[number] = _Worker(number=number, process=process, end=ours, door=outer)
         log.info("worker.started", worker=number, pid=process.pid)
 
     def _ended(self, worker: _Worker) -> None:
         """Replace a worker that was killed; stop all when one gave up by itself, since its replacement would too."""
         worker.process.join()
         worker.end.close()
+        worker.door.close()
         del self._workers[worker.number]
         if self._is_stopping:
             return
@@ -102,6 +134,8 @@ class Workers:
 
     def _stop(self) -> None:
         self._is_stopping = True
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # who waits for connections is woken
         self._listening.close()  # so that nobody connects whom no worker will answer
         for worker in self._workers.values():
             worker.process.terminate()
@@ -116,7 +150,7 @@ def shared(settings: Settings) -> Settings:
     return settings.model_copy(update=share)
 
 
-def _work(number: int, settings: Settings, listening: socket.socket, end: socket.socket) -> None:
+def _work(number: int, settings: Settings, door: socket.socket, end: socket.socket) -> None:
     """Be a worker."""
     # Imported here: the supervisor needs none of it.
     from headwater.app import Role  # noqa: PLC0415
@@ -129,7 +163,7 @@ def _work(number: int, settings: Settings, listening: socket.socket, end: socket
         sys.exit(f"headwater: {error}")
     # Without a supervisor nobody would stop us, nor replace us.
     relay = Relay(end, orphaned=lambda: signal.raise_signal(signal.SIGTERM))
-    sys.exit(serve(settings, listening, role=Role(runs_loops=number == FIRST, relay=relay)))
+    sys.exit(serve(settings, door=door, role=Role(runs_loops=number == FIRST, relay=relay)))
 
 
 @contextmanager

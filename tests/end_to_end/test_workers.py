@@ -120,6 +120,16 @@ def test_each_worker_answers_and_a_task_is_started_once(fleet, ec):
     assert [line["worker"] for line in fleet.lines("task.started")] == [0, 0]
 
 
+def test_connections_are_given_to_the_workers_in_turn(fleet):
+    with ExitStack() as stack:
+        requests = [uuid4().hex for _ in range(10)]
+        for request in requests:
+            client = stack.enter_context(fleet.served.client(fleet.key))
+            client.get("/healthz", headers={"X-Request-Id": request}).raise_for_status()
+        answered = [fleet.answered(request) for request in requests]
+    assert answered in ([0, 1] * 5, [1, 0] * 5)
+
+
 def test_the_first_key_is_made_and_told_once(fleet):
     fleet.clients()
     assert fleet.served.log.read_text().count("The admin key") == 1
