@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 
 from bench import ingest_long, ingest_report, report
@@ -71,18 +70,15 @@ def main() -> int:
     end_on_signals()
     console = Console(width=report.WIDTH, highlight=False)
     smaller = _QUICK if asked.quick else 1
-    try:
+
+    def run() -> None:
         if asked.long:
             ingest_long.measure(console, smaller=smaller, keep=asked.json)
         else:
             rounds = asked.rounds or (1 if asked.quick else _ROUNDS)
             measure(console, Plan(smaller=smaller), rounds=rounds, only=asked.only, keep=asked.json)
-    except KeyboardInterrupt:
-        return 130
-    except (Failed, httpx.HTTPError) as error:
-        console.print(f"bench: {error}", style="red", markup=False)
-        return 1
-    return 0
+
+    return report.status_of(console, run)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.text import Text
 
@@ -93,19 +92,17 @@ def main() -> int:
     asked = parser.parse_args()
     end_on_signals()
     console = Console(width=report.WIDTH, highlight=False)
-    try:
+
+    def run() -> int:
         recorded = None if asked.record else _recorded()
         now = measured(console, rounds=asked.rounds)
         if recorded is not None:
             return 0 if held(console, now, recorded) else 1
         record(now)
         console.print(f"recorded {', '.join(f'{name} {ratio:.3f}' for name, ratio in now['ratios'].items())}")
-    except KeyboardInterrupt:
-        return 130
-    except (Failed, httpx.HTTPError) as error:
-        console.print(f"bench: {error}", style="red", markup=False)
-        return 1
-    return 0
+        return 0
+
+    return report.status_of(console, run)
 
 
 if __name__ == "__main__":

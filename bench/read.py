@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 
 from bench import report
@@ -135,15 +134,12 @@ def main() -> int:
     chosen = parser.parse_args()
     end_on_signals()
     console = Console(width=report.WIDTH, highlight=False)
-    try:
+
+    def run() -> None:
         data = prepared(console, times_smaller=chosen.smaller, fresh=chosen.fresh)
         measured(data, console, wait=not chosen.no_wait, keep=chosen.json)
-    except KeyboardInterrupt:
-        return 130
-    except (Failed, httpx.HTTPError) as error:
-        console.print(f"bench: {error}", style="red", markup=False)
-        return 1
-    return 0
+
+    return report.status_of(console, run)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 from rich import box
 from rich.console import Console, RenderableType
@@ -16,12 +17,24 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.measure import Goal, Result
+from examples.packages_crawler.processes import Failed
 
 #: Columns of what is printed.
 WIDTH = 100
 
 _LIBRARIES = ("duckdb", "pyarrow", "httpx")
 _UNITS = {"docs/s": "/s", "uploads/s": "/s", "ms": " ms", "MB": " MB", "x": "x"}
+
+
+def status_of(console: Console, run: Callable[[], int | None]) -> int:
+    """Run a benchmark and return the status that it ends with; say in a line why it failed."""
+    try:
+        return run() or 0
+    except KeyboardInterrupt:
+        return 130
+    except (Failed, httpx.HTTPError) as error:
+        console.print(f"bench: {error}", style="red", markup=False)
+        return 1
 
 
 def machine() -> dict[str, Any]:

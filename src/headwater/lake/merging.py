@@ -1,6 +1,6 @@
 """Segments of one attempt, merged into one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, cast
 
@@ -41,23 +41,7 @@ def merge(engine: Engine, store: LocalStore, segments: Sequence[Segment], path: 
     size = sum(segment.bytes for segment in segments)
     row_group = sorted_row_group(size)
     writer = SegmentWriter(store, path, staged_as=staged_as, row_group_bytes=row_group)
-    try:
-        bounds = winners.cut(engine, segments, ranges=engine.ranges_for(size))
-        values: dict[str, Any] = {
-            "files": engine.files(segments),
-            "shifts": [segment.base - segments[0].base for segment in segments],
-            "together": _together(segments),
-        }
-        for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
-            for batch in engine.batches(_MERGED, values | {"after": after, "bound": bound}):
-                _add(writer, batch, row_group)
-        written = writer.finish()
-    except BaseException:
-        writer.discard()
-        raise
-    if written is None:
-        raise ValueError("segments without documents cannot be merged")
-    return written
+    return _written(writer, _in_order(engine, segments, size=size, row_group=row_group))
 
 
 def concatenate(
@@ -68,18 +52,17 @@ def concatenate(
     For a quarter of the work: so it is done while more come, and in order of ids in the end. It is on
     disk when this returns.
     """
-    writer = SegmentWriter(store, path, staged_as=staged_as)
+    return _written(SegmentWriter(store, path, staged_as=staged_as), _one_behind_the_other(engine, store, segments))
+
+
+#: Rows, and the size of their documents.
+_Rows = tuple[pa.RecordBatch, int]
+
+
+def _written(writer: SegmentWriter, batches: Iterable[_Rows]) -> Written:
     try:
-        first = segments[0].base
-        for is_inlined, run in groupby(segments, lambda segment: segment.is_inlined):
-            if is_inlined:
-                batch, size = _together_moved(engine, list(run), first)
-                writer.add(batch, size=size)
-                continue
-            for segment in run:
-                for rows in batches_of(store, engine.inlined, segment):
-                    batch, size = _moved(rows, segment.base - first)
-                    writer.add(batch, size=size)
+        for batch, size in batches:
+            writer.add(batch, size=size)
         written = writer.finish()
     except BaseException:
         writer.discard()
@@ -89,14 +72,37 @@ def concatenate(
     return written
 
 
-def _together_moved(engine: Engine, run: Sequence[Segment], first: int) -> tuple[pa.RecordBatch, int]:
+def _in_order(engine: Engine, segments: Sequence[Segment], *, size: int, row_group: int) -> Iterator[_Rows]:
+    bounds = winners.cut(engine, segments, ranges=engine.ranges_for(size))
+    values: dict[str, Any] = {
+        "files": engine.files(segments),
+        "shifts": [segment.base - segments[0].base for segment in segments],
+        "together": _together(segments),
+    }
+    for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
+        for batch in engine.batches(_MERGED, values | {"after": after, "bound": bound}):
+            yield from _parts(batch, row_group)
+
+
+def _one_behind_the_other(engine: Engine, store: LocalStore, segments: Sequence[Segment]) -> Iterator[_Rows]:
+    first = segments[0].base
+    for is_inlined, run in groupby(segments, lambda segment: segment.is_inlined):
+        if is_inlined:
+            yield _together_moved(engine, list(run), first)
+            continue
+        for segment in run:
+            for rows in batches_of(store, engine.inlined, segment):
+                yield _moved(rows, segment.base - first)
+
+
+def _together_moved(engine: Engine, run: Sequence[Segment], first: int) -> _Rows:
     """Return the rows of small segments as one batch: one at a time they take three times as long."""
     batches = engine.inlined.batches([segment.path for segment in run])
     shifts = np.repeat([segment.base - first for segment in run], [batch.num_rows for batch in batches])
     return _moved(cast("Any", pa).concat_batches(batches), pa.array(shifts))
 
 
-def _moved(batch: pa.RecordBatch, by: Any) -> tuple[pa.RecordBatch, int]:
+def _moved(batch: pa.RecordBatch, by: Any) -> _Rows:
     """Return rows with their places moved on, and the size of their documents."""
     columns = cast("Any", batch)
     places, texts = cast("Any", pc).add(columns.column("pos"), by), columns.column("doc")
@@ -104,14 +110,14 @@ def _moved(batch: pa.RecordBatch, by: Any) -> tuple[pa.RecordBatch, int]:
     return moved, cast("Any", pc).sum(cast("Any", pc).binary_length(texts)).as_py()
 
 
-def _add(writer: SegmentWriter, batch: pa.RecordBatch, row_group: int) -> None:
-    """Write a batch in parts of about a row group, however large its documents are."""
+def _parts(batch: pa.RecordBatch, row_group: int) -> Iterator[_Rows]:
+    """Yield a batch in parts of about a row group, however large its documents are."""
     texts = cast("Any", batch).column("doc")
     parts = max(1, -(-texts.nbytes // row_group))
     rows = max(1, -(-batch.num_rows // parts))
     for start in range(0, batch.num_rows, rows):
         part = cast("Any", batch).slice(start, rows)
-        writer.add(part, size=len(joined(part.column("doc"))))
+        yield part, len(joined(part.column("doc")))
 
 
 def _together(segments: Sequence[Segment]) -> list[int]:
