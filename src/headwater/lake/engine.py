@@ -6,6 +6,7 @@ Both are one number, the *rank*: ``layer << 32 | pos``, unique in what a stream 
 
 import asyncio
 import os
+import re
 import secrets
 import threading
 import time
@@ -53,6 +54,8 @@ _ROWS_OF = """
         )
         UNION ALL SELECT doc_id, pos, doc, filename FROM inlined WHERE list_contains(names, filename)
 """
+
+_ROWS = re.compile(r"rows_of\((\$\w+)\)")
 
 #: The versions of documents that are seen. A file's layer and task come from a join on its name: the
 #: lists are bound, never part of the text.
@@ -161,7 +164,7 @@ class Engine:
             Unavailable: it needs more memory than there is.
         """
         with self.cursor(values) as cursor:
-            return cursor.execute(query, values).fetchall()
+            return cursor.execute(_asked(query, values), values).fetchall()
 
     def batches(self, query: str, values: dict[str, Any]) -> Iterator[pa.RecordBatch]:
         """Yield the batches of a long answer.
@@ -170,7 +173,7 @@ class Engine:
             Unavailable: it needs more memory than there is.
         """
         with self.cursor(values) as cursor:
-            yield from cursor.sql(query, params=values).to_arrow_reader(BATCH)
+            yield from cursor.sql(_asked(query, values), params=values).to_arrow_reader(BATCH)
 
     @contextmanager
     def cursor(self, values: Mapping[str, Any] | None = None) -> Generator[duckdb.DuckDBPyConnection]:
@@ -216,6 +219,15 @@ class Engine:
             duckdb.Error: it does not.
         """
         self.rows("SELECT 1", {})
+
+
+def _asked(query: str, values: Mapping[str, Any]) -> str:
+    """Return a query as it is best asked: where all is in files, DuckDB is faster without the union."""
+    return (
+        query
+        if _inlined_among(values)
+        else _ROWS.sub(r"read_parquet(\1, filename = true, hive_partitioning = false)", query)
+    )
 
 
 def _inlined_among(values: Mapping[str, Any]) -> list[str]:
