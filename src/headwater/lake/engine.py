@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -163,8 +163,9 @@ class Engine:
         Raises:
             Unavailable: it needs more memory than there is.
         """
-        with self.cursor(values) as cursor:
-            return cursor.execute(_asked(query, values), values).fetchall()
+        names = _inlined_among(values)
+        with self._lend(names) as cursor:
+            return cursor.execute(_asked(query, names), values).fetchall()
 
     def batches(self, query: str, values: dict[str, Any]) -> Iterator[pa.RecordBatch]:
         """Yield the batches of a long answer.
@@ -172,11 +173,11 @@ class Engine:
         Raises:
             Unavailable: it needs more memory than there is.
         """
-        with self.cursor(values) as cursor:
-            yield from cursor.sql(_asked(query, values), params=values).to_arrow_reader(BATCH)
+        names = _inlined_among(values)
+        with self._lend(names) as cursor:
+            yield from cursor.sql(_asked(query, names), params=values).to_arrow_reader(BATCH)
 
-    @contextmanager
-    def cursor(self, values: Mapping[str, Any] | None = None) -> Generator[duckdb.DuckDBPyConnection]:
+    def cursor(self, values: Mapping[str, Any] | None = None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Lend a connection of one's own, so that threads do not wait for each other.
 
         Of the segments among ``values`` it reads those that are no files, too.
@@ -184,13 +185,17 @@ class Engine:
         Raises:
             Unavailable: what it is used for needs more memory than there is, or the engine is being closed.
         """
+        return self._lend(_inlined_among(values or {}))
+
+    @contextmanager
+    def _lend(self, inlined: Sequence[str]) -> Generator[duckdb.DuckDBPyConnection]:
         if self._is_closing:
             raise Unavailable(_CLOSING)
         with closing(self._db.cursor()) as cursor, _answerable():
             self._lent.add(cursor)
             try:
-                if names := _inlined_among(values or {}):
-                    cursor.register("inlined", self.inlined.table(names))
+                if inlined:
+                    cursor.register("inlined", self.inlined.table(inlined))
                 yield cursor
             finally:
                 self._lent.discard(cursor)
@@ -221,13 +226,10 @@ class Engine:
         self.rows("SELECT 1", {})
 
 
-def _asked(query: str, values: Mapping[str, Any]) -> str:
+def _asked(query: str, inlined: Sequence[str]) -> str:
     """Return a query as it is best asked: where all is in files, DuckDB is faster without the union."""
-    return (
-        query
-        if _inlined_among(values)
-        else _ROWS.sub(r"read_parquet(\1, filename = true, hive_partitioning = false)", query)
-    )
+    plain = r"read_parquet(\1, filename = true, hive_partitioning = false)"
+    return query if inlined else _ROWS.sub(plain, query)
 
 
 def _inlined_among(values: Mapping[str, Any]) -> list[str]:
@@ -267,9 +269,18 @@ def lines(batch: pa.RecordBatch) -> bytes:
 
 def joined(texts: Any) -> bytes:
     """Return the texts of an Arrow column, end to end: its bytes, which are not parsed."""
-    column = texts
-    if not len(column):
-        return b""
-    _, offsets, data = column.buffers()
-    bounds = np.frombuffer(offsets, dtype=np.int32)
-    return data[int(bounds[column.offset]) : int(bounds[column.offset + len(column)])].to_pybytes()
+    start, end = _bounds(texts)
+    return texts.buffers()[2][start:end].to_pybytes() if end > start else b""
+
+
+def size_of(texts: Any) -> int:
+    """Return of how many bytes they are; nothing is copied."""
+    start, end = _bounds(texts)
+    return end - start
+
+
+def _bounds(texts: Any) -> tuple[int, int]:
+    if not len(texts):
+        return 0, 0
+    offsets = np.frombuffer(texts.buffers()[1], dtype=np.int32)
+    return int(offsets[texts.offset]), int(offsets[texts.offset + len(texts)])

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pyarrow.compute as pc
 
 from headwater.domain.stream import Segment, Written
-from headwater.lake.engine import joined
+from headwater.lake.engine import size_of
 from headwater.lake.inlining import Inlined, batches_of
 from headwater.lake.segment import SegmentWriter, sorted_row_group
 from headwater.lake.store import LocalStore
@@ -22,7 +22,7 @@ def write_without(
             others = cast("Any", pc).not_equal(cast("Any", batch).column("doc_id"), doc_id)
             kept = cast("Any", batch).filter(others)
             if kept.num_rows:
-                writer.add(kept, size=len(joined(kept.column("doc"))))
+                writer.add(kept, size=size_of(kept.column("doc")))
         return writer.finish()
     except BaseException:
         writer.discard()

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from headwater.domain.stream import Segment, Written
 from headwater.lake import winners
-from headwater.lake.engine import Engine, joined
+from headwater.lake.engine import Engine, size_of
 from headwater.lake.inlining import batches_of
 from headwater.lake.segment import SCHEMA, SegmentWriter, sorted_row_group
 from headwater.lake.store import LocalStore
@@ -107,7 +107,7 @@ def _moved(batch: pa.RecordBatch, by: Any) -> _Rows:
     columns = cast("Any", batch)
     places, texts = cast("Any", pc).add(columns.column("pos"), by), columns.column("doc")
     moved = cast("Any", pa).record_batch([columns.column("doc_id"), places, texts], schema=SCHEMA)
-    return moved, cast("Any", pc).sum(cast("Any", pc).binary_length(texts)).as_py()
+    return moved, size_of(texts)
 
 
 def _parts(batch: pa.RecordBatch, row_group: int) -> Iterator[_Rows]:
@@ -117,7 +117,7 @@ def _parts(batch: pa.RecordBatch, row_group: int) -> Iterator[_Rows]:
     rows = max(1, -(-batch.num_rows // parts))
     for start in range(0, batch.num_rows, rows):
         part = cast("Any", batch).slice(start, rows)
-        yield part, len(joined(part.column("doc")))
+        yield part, size_of(part.column("doc"))
 
 
 def _together(segments: Sequence[Segment]) -> list[int]:
