@@ -1,6 +1,5 @@
 """The calls of an EC: upload documents, report how the task goes."""
 
-import re
 from typing import Annotated, Any
 
 import structlog
@@ -15,6 +14,7 @@ from headwater.api.envelope import Envelope, answer
 from headwater.api.errors import handle
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
+from headwater.api.reception import UPLOAD
 from headwater.api.tasks import TaskOut
 from headwater.domain.errors import ContentTypeUnknown, HeadwaterError, NotFound, TaskRemoved, UploadBroken
 from headwater.lifecycle import actions
@@ -37,8 +37,6 @@ CONTENT_TYPES = frozenset(
 
 #: Characters that an Idempotency-Key may have.
 LONGEST_KEY = 255
-
-_UPLOAD = re.compile(r"/actions/tasks/([^/]+)/upload")
 
 _LINES = '{"sku": "sku-1", "price": 12.5}\n{"sku": "sku-2", "price": 9}\n'
 
@@ -148,7 +146,7 @@ class Direct:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        found = _UPLOAD.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        found = UPLOAD.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if found is None or scope["query_string"]:
             await self._app(scope, receive, send)
             return

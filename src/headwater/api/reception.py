@@ -13,7 +13,8 @@ DRAIN_FOR = 10.0
 #: From a client that sends nothing for so many seconds no more is awaited.
 DRAIN_WHILE = 2.0
 
-_UPLOAD = re.compile(r"/actions/tasks/[^/]+/upload")
+#: The path of an upload, with what names its task.
+UPLOAD = re.compile(r"/actions/tasks/([^/]+)/upload")
 
 
 class Reception:
@@ -29,7 +30,7 @@ class Reception:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, most=None if _UPLOAD.fullmatch(scope["path"]) else self._max_request)
+        body = _Body(receive, most=None if UPLOAD.fullmatch(scope["path"]) else self._max_request)
         waits = dict(scope["headers"]).get(b"expect", b"").lower() == b"100-continue"
 
         async def answer(message: Message) -> None:
