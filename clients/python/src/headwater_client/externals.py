@@ -1,0 +1,59 @@
+"""Externals: crawlers that somebody wrote, registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headwater_client import parts
+from headwater_client.objects import External
+from headwater_client.questions import D, Pages, Part, Question, Ref, call, given, reading, walk
+
+#: Fields whose names on the wire are of another habit.
+_WIRE = {"doc_id_field": "docIdField", "oauth_parameters": "oauthParameters"}
+
+
+class Externals(Part[D]):
+    """``hw.externals``.
+
+    Fields are ``endpoint``, ``credential``, ``oauth``, ``oauth_parameters``, ``schema``, ``doc_id_field``, ``headers``,
+    ``parameters``, ``analysis`` and ``meta``.
+    """
+
+    @call
+    def create(
+        self, name: str | None = None, *, meta: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Question[External]:
+        """Register a crawler; without an ``endpoint`` it is a script that uploads."""
+        body = {**on_wire(fields), "meta": parts.meta_of(name, meta)}
+        return Question("POST", "/externals", reading(External.read), json=body)
+
+    @call
+    def get(self, external: Ref) -> Question[External]:
+        """Read an External."""
+        return parts.getting(External, "externals", external)
+
+    @walk
+    def list(self, *, name: str | None = None) -> Pages[External]:
+        """Iterate over Externals, newest first."""
+        return parts.listing(External, "externals", given(name=name))
+
+    @call
+    def update(self, external: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[External]:
+        """Merge fields into an External (RFC 7396: null removes), which makes a new version of it."""
+        return parts.writing(External, "PATCH", "externals", external, fields=on_wire(fields), if_version=if_version)
+
+    @call
+    def replace(self, external: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[External]:
+        """Overwrite an External's fields; those that are not given go back to their defaults."""
+        return parts.writing(External, "PUT", "externals", external, fields=on_wire(fields), if_version=if_version)
+
+    @call
+    def delete(self, external: Ref, *, cascade: bool = False) -> Question[None]:
+        """Delete an External; with ``cascade`` its crawlers too, with their tasks and documents."""
+        return parts.deleting("externals", external, cascade=cascade)
+
+
+def on_wire(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of an External under their names on the wire."""
+    return {_WIRE.get(name, name): value for name, value in fields.items()}

@@ -1,0 +1,150 @@
+"""The whole API, by a key: blocking and awaiting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from headwater_client.asking import TIMEOUT, USER_AGENT, Awaiting, Blocking
+from headwater_client.awaited_writer import AsyncTaskWriter
+from headwater_client.crawlers import Crawlers
+from headwater_client.errors import HeadwaterError, TaskAlreadyRunning
+from headwater_client.externals import Externals
+from headwater_client.objects import BegunTask, Link, UploadTarget
+from headwater_client.patience import Patience
+from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, walk
+from headwater_client.streams import Streams
+from headwater_client.tasks import Tasks
+from headwater_client.writer import TaskWriter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Seconds for which a call is tried again: a person is waiting, unlike behind an upload.
+PATIENCE = 60.0
+
+
+class _Everything(Part[D]):
+    def __init__(self, driver: D) -> None:
+        super().__init__(driver)
+        self.streams: Streams[D] = Streams(driver)
+        self.externals: Externals[D] = Externals(driver)
+        self.crawlers: Crawlers[D] = Crawlers(driver)
+        self.tasks: Tasks[D] = Tasks(driver)
+
+    @walk
+    def links(self, around: Ref) -> Pages[Link]:
+        """Iterate over the links of an object to others."""
+        return Pages("/links", Link.read, {"fid": fid_of(around)})
+
+    @call
+    def openapi(self) -> Question[dict[str, Any]]:
+        """Return the description of the API."""
+        return Question("GET", "/openapi.json", lambda answer: answer.json(), is_harmless=True)
+
+
+class Headwater(_Everything[Blocking]):
+    """Headwater, at a URL, with a key.
+
+    A call that is harmless to repeat is tried again when Headwater cannot be reached, fails, or asks for patience;
+    another one only if it has surely not been done. Errors are in ``headwater_client.errors``. One object serves many
+    threads.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience: float = PATIENCE,
+        user_agent: str = USER_AGENT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Talk to the Headwater at ``url``.
+
+        Args:
+            url: where it is, without a path of its API.
+            key: an API key; what it may do is its scope's matter.
+            patience: seconds since the first try of a call after which there is no other.
+            user_agent: what the program calls itself.
+            transport: what sends, if it is not the network.
+        """
+        headers = _headers(key, user_agent)
+        client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+        super().__init__(Blocking(client, Patience(seconds=patience)))
+
+    def writer(self, crawler: Ref, params: Mapping[str, Any] | None = None, **options: Any) -> TaskWriter:
+        """Start a run of a crawler whose documents this program uploads, and return what takes them.
+
+        Args:
+            crawler: whose run.
+            params: override the crawler's, key by key.
+            options: those of ``TaskWriter``.
+
+        Raises:
+            TaskAlreadyRunning: the crawler has an open task.
+            HeadwaterError: the External has an endpoint, so that its server uploads.
+        """
+        target = _target(self.tasks.create(crawler, params))
+        return TaskWriter(target.endpoint, target.token, **options)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.driver.client.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close the connections."""
+        self.close()
+
+
+class AsyncHeadwater(_Everything[Awaiting]):
+    """A ``Headwater`` whose calls are awaited, and whose lists are iterated by ``async for``."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        patience: float = PATIENCE,
+        user_agent: str = USER_AGENT,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Talk to the Headwater at ``url``; see ``Headwater``."""
+        headers = _headers(key, user_agent)
+        client = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+        super().__init__(Awaiting(client, Patience(seconds=patience)))
+
+    async def writer(self, crawler: Ref, params: Mapping[str, Any] | None = None, **options: Any) -> AsyncTaskWriter:
+        """Start a run of a crawler whose documents this program uploads; see ``Headwater.writer``."""
+        target = _target(await self.tasks.create(crawler, params))
+        return AsyncTaskWriter(target.endpoint, target.token, **options)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.driver.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close the connections."""
+        await self.close()
+
+
+def _headers(key: str, user_agent: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}", "User-Agent": user_agent}
+
+
+def _target(task: BegunTask) -> UploadTarget:
+    if task.already_running:
+        raise TaskAlreadyRunning(task)
+    if task.upload is None:
+        raise HeadwaterError(f"task {task.fid} is begun, and its External's server uploads; an endpoint makes it so")
+    return task.upload

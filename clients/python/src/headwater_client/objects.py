@@ -1,0 +1,331 @@
+"""What Headwater answers with, as values: named as on the wire, in ``snake_case``, with moments as ``datetime``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_WIRE_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return the moment that an RFC 3339 text tells."""
+    return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+@dataclass(frozen=True)
+class Record:
+    """A part of an answer."""
+
+    #: All of it as it was answered, with what this version of the package does not know.
+    raw: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what an answer tells; a field that it does not tell is None."""
+        told = {_WIRE_HUMP.sub("_", name).lower(): value for name, value in payload.items()}
+        values = {
+            each.name: moment(told.get(each.name)) if each.name in _MOMENTS else told.get(each.name)
+            for each in fields(cls)
+            if each.name != "raw" and each.default is MISSING
+        }
+        return cls(raw=payload, **values)
+
+
+_MOMENTS = {
+    *("created_at", "updated_at", "started_at", "heard_at", "deadline", "ended_at", "removed_at"),
+    *("written_at", "at"),
+}
+
+
+@dataclass(frozen=True)
+class Object(Record):
+    """A relational object."""
+
+    fid: str
+    #: The plural path name: ``streams``, ``externals``, ``crawlers`` or ``tasks``.
+    type: str
+    #: Grows with each edit.
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    #: ``name``, ``description``, ``image``, and whatever its owner keeps there.
+    meta: Mapping[str, Any]
+
+    @property
+    def name(self) -> str | None:
+        """What it is called."""
+        return self.meta.get("name")
+
+
+@dataclass(frozen=True)
+class Stream(Object):
+    """A named, versioned collection of documents, fed by one crawler."""
+
+    #: Grows by one with each change of what the stream shows.
+    stream_version: int
+    #: Number of current documents, as of ``docs_version``.
+    docs: int
+    docs_version: int
+    #: The first stream version that can still be read.
+    oldest_version: int
+    #: Of its crawler's latest task: ``code``, ``state``, ``message``, ``detail``, ``task``, ``at``.
+    status: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class External(Object):
+    """A crawler that somebody wrote, registered."""
+
+    #: Base URL of its server; None for a script that uploads (push).
+    endpoint: str | None
+    #: None, ``basic`` or ``oauth``.
+    credential: str | None
+    oauth: str | None
+    oauth_parameters: Any
+    #: The JSON Schema that each document must match.
+    schema: Mapping[str, Any] | bool | None
+    #: The field that holds a document's id.
+    doc_id_field: str | None
+    headers: Mapping[str, str]
+    #: What a crawler can be told.
+    parameters: Sequence[Mapping[str, Any]]
+    analysis: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Crawler(Object):
+    """An External set up to feed one stream."""
+
+    external: str
+    stream: str
+    #: Passwords read as ``********``.
+    params: Mapping[str, Any]
+    credential: Mapping[str, Any] | None
+    schedule: Mapping[str, Any] | None
+    #: Seconds of silence after which a running task times out.
+    timeout: int
+    #: ``live`` or ``on_success``.
+    publish: str
+    #: Of its open task; None while it has none.
+    state: str | None
+
+
+@dataclass(frozen=True)
+class UploadTarget:
+    """Where a task's script uploads."""
+
+    #: With the token in it.
+    endpoint: str = field(repr=False)
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Task(Object):
+    """One run of a crawler: a change set on its stream."""
+
+    crawler: str
+    stream: str
+    external: str
+    external_version: int
+    params: Mapping[str, Any]
+    #: 1, 2, …: each retry is a new attempt.
+    attempt: int
+    #: ``api``, ``console``, ``cli`` or ``schedule``.
+    origin: str
+    #: 0 new, 102 running, 200 done, 408 timed out, 410 stopped, other 4xx or 5xx failed.
+    code: int
+    #: ``new``, ``running``, ``done``, ``timed_out``, ``failed`` or ``stopped``.
+    state: str
+    #: Why it ended.
+    reason: str | None
+    message: str | None
+    detail: Any
+    #: Documents, their bytes and uploads of the present attempt.
+    docs: int
+    bytes: int
+    uploads: int
+    rejected: int
+    started_at: datetime
+    heard_at: datetime | None
+    deadline: datetime | None
+    ended_at: datetime | None
+    #: Set while its documents are removed from the stream.
+    removed_at: datetime | None
+    #: What it did to the stream: ``added``, ``changed``, ``unchanged``, ``removed``; counted after its end.
+    summary: Mapping[str, int] | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.state in {"new", "running"}
+
+
+@dataclass(frozen=True)
+class BegunTask(Task):
+    """A task that was asked for."""
+
+    #: Where its script uploads; None where a server does, and where the task was running already.
+    upload: UploadTarget | None = None
+    #: Whether it was open before, so that none was begun.
+    already_running: bool = False
+
+    @classmethod
+    def begun(cls, payload: Mapping[str, Any], *, already_running: bool) -> Self:
+        """Return what the answer to a creation or a retry tells."""
+        # The token is said this once, and is not for logs: what was answered is kept without it.
+        known = {name: value for name, value in payload.items() if name != "upload"}
+        target = payload.get("upload")
+        upload = None if target is None else UploadTarget(endpoint=target["endpoint"], token=target["token"])
+        return replace(cls.read(known), upload=upload, already_running=already_running)
+
+
+@dataclass(frozen=True)
+class Document(Record):
+    """A document that a stream shows, or a task brought."""
+
+    id: str
+    #: The task that wrote this version of it.
+    task: str
+    doc: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DocumentVersion(Record):
+    """A version of a document that is still kept."""
+
+    task: str
+    attempt: int
+    external_version: int | None
+    params: Mapping[str, Any] | None
+    written_at: datetime
+    #: ``shown``, ``covered``, ``removed``, ``replaced``, ``waiting`` or ``unpublished``.
+    standing: str
+    shows: bool
+    doc: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LogEntry(Record):
+    """A version of a stream, and what made it."""
+
+    version: int
+    at: datetime
+    #: ``upload``, ``publish``, ``replace``, ``remove``, ``restore`` or ``erase``.
+    change: str
+    task: str | None
+    attempt: int | None
+    tasks: Sequence[str] | None
+    docs: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A step from one version of a stream to a later one."""
+
+    #: ``upsert``, ``delete``; or ``version``: what came so far is all up to ``version``, to go on from another time.
+    op: str
+    #: The document's; empty for ``version``.
+    id: str = ""
+    doc: Mapping[str, Any] | None = None
+    task: str | None = None
+    #: Given with ``version`` only.
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Difference(Record):
+    """A document before and after."""
+
+    id: str
+    #: ``{"task", "doc"}``; None where it does not show.
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    #: A JSON Patch from one to the other, of documents that changed.
+    patch: Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Counts(Record):
+    """What a task did: of each id that it touched, what became of the document."""
+
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Removal(Record):
+    """What taking a task's documents out would do."""
+
+    #: Documents that would be gone, of which an older version would show, and of which a newer task's shows anyway.
+    removed: int
+    restored: int
+    unaffected: int
+    #: The tasks, where several were meant.
+    tasks: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Restoration(Record):
+    """What putting a task's documents back would do."""
+
+    #: Documents that would show where none does, in place of an older version, and not, for a newer one lies above.
+    added: int
+    replaced: int
+    unaffected: int
+    #: The tasks, where several were meant, and those that cannot come back.
+    tasks: Sequence[str] | None
+    purged: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Moved(Record):
+    """Tasks that were taken out, or put back, together."""
+
+    tasks: Sequence[str]
+    #: The stream version that did it; None if nothing of them showed.
+    stream_version: int | None
+    #: Tasks that could not come back.
+    purged: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Erased(Record):
+    """A document that is gone for good."""
+
+    #: How many versions of it there were.
+    docs: int
+    stream_version: int
+
+
+@dataclass(frozen=True)
+class Link(Record):
+    """An edge between two objects."""
+
+    #: ``{"type", "fid"}``
+    start: Mapping[str, str]
+    end: Mapping[str, str]
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what an answer tells."""
+        return cls(raw=payload, start=payload["from"], end=payload["to"])
+
+
+@dataclass(frozen=True)
+class Receipt(Record):
+    """What the server took of an upload; it is on its disk."""
+
+    #: Documents of this upload, and of the attempt so far.
+    count: int
+    total: int
+    #: Size of this upload, decompressed.
+    bytes: int
