@@ -1,0 +1,27 @@
+/** Write crawlers for Headwater, and start and undo their tasks. */
+
+export { externalCrawler } from "./crawler.js";
+export * from "./errors.js";
+export { Headwater } from "./headwater.js";
+export { TaskWriter } from "./writer.js";
+
+/** @typedef {import("./crawler.js").CrawlerHandler} CrawlerHandler */
+/** @typedef {import("./crawler.js").CrawlerOptions} CrawlerOptions */
+/** @typedef {import("./headwater.js").HeadwaterOptions} HeadwaterOptions */
+/** @typedef {import("./runs.js").Crawl} Crawl */
+/** @typedef {import("./runs.js").CrawlTask} CrawlTask */
+/** @typedef {import("./streams.js").DocsOptions} DocsOptions */
+/** @typedef {import("./streams.js").StreamFilters} StreamFilters */
+/** @typedef {import("./tasks.js").TaskFilters} TaskFilters */
+/** @typedef {import("./types.js").BegunTask} BegunTask */
+/** @typedef {import("./types.js").Deletion} Deletion */
+/** @typedef {import("./types.js").Fault} Fault */
+/** @typedef {import("./types.js").Receipt} Receipt */
+/** @typedef {import("./types.js").Stream} Stream */
+/** @typedef {import("./types.js").StreamDocument} StreamDocument */
+/** @typedef {import("./types.js").Task} Task */
+/** @typedef {import("./types.js").TaskState} TaskState */
+/** @typedef {import("./uploading.js").Progress} Progress */
+/** @typedef {import("./uploading.js").Source} Source */
+/** @typedef {import("./uploading.js").UploadOptions} UploadOptions */
+/** @typedef {import("./writer.js").WriterOptions} WriterOptions */
