@@ -26,19 +26,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from examples.packages_crawler.crawler import SCHEMA
+from examples.packages_crawler.crawler import crawler as packages_crawler
 from examples.packages_crawler.processes import Failed, free_ports, running
 from examples.packages_crawler.stage import WIDTH, Stage, headline, table_of, told
 
 #: Made anew by each run, and left behind.
 DATA = Path("demo-data")
-EXTERNAL = Path(__file__).with_name("external.json")
 #: Where the programs of this installation are.
 PROGRAMS = Path(sys.executable).parent
 #: Seconds after which a run is given up.
 LONGEST_RUN = 60.0
-#: Small batches, and milliseconds between two packages: there should be something to see.
-VISIBLE = {"batch": 5, "pause": 60}
-FIRST_PARAMS = {**VISIBLE, "max_files": 60}
+#: With some milliseconds between two packages, so that there is something to see.
+FIRST_PARAMS = {"pause": 30, "max_files": 60}
 #: What the second run overrides: null takes the limit away.
 SECOND_PARAMS = {"max_files": None, "extras": True}
 
@@ -73,11 +73,11 @@ def play(stage: Stage, *, endpoint: str) -> dict[str, str]:
 
 def register(stage: Stage, *, endpoint: str) -> tuple[str, str]:
     """Register a stream, the External, and a crawler that feeds the one from the other; return stream and crawler."""
-    definition = json.loads(EXTERNAL.read_text()) | {"endpoint": endpoint}
+    definition = packages_crawler.definition(endpoint)
     stage.act(
         "Register",
-        "A stream. An External: endpoint, JSON Schema, id field and parameters, as the crawler's developer describes "
-        f"them in {EXTERNAL.name}. A crawler: that External, set up to feed that stream.",
+        "A stream. An External: endpoint, JSON Schema, id field and parameters, as the crawler's code says them. A "
+        "crawler: that External, set up to feed that stream.",
     )
     stream = create_stream(stage, "packages", name="stream")
     external = stage.post("/externals", definition, expect=HTTPStatus.CREATED, name="external")["fid"]
@@ -212,9 +212,8 @@ def refuse_uploads(stage: Stage) -> None:
         "A script may upload, too: to an External without endpoint, whose tasks tell where. This one uploads a good "
         "document, and then twice three lines, of which one is bad.",
     )
-    definition = json.loads(EXTERNAL.read_text())
     stream = create_stream(stage, "by-hand", name="stream 2")
-    push = {"meta": {"name": "Packages by hand"}, **{field: definition[field] for field in ("schema", "docIdField")}}
+    push = {"meta": {"name": "Packages by hand"}, "schema": SCHEMA, "docIdField": "name"}
     external = stage.post("/externals", push, expect=HTTPStatus.CREATED, name="external 2")["fid"]
     path = f"/actions/externals/{external}/crawler"
     crawler = stage.post(path, crawler_of(stream, {}), expect=HTTPStatus.CREATED, name="crawler 2")["fid"]

@@ -1,16 +1,65 @@
 """The source: the Python packages that are installed on this machine, as documents."""
 
 import re
-from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import Distribution, distributions
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from headwater_client.server import Parameter
 
 _SEPARATORS = re.compile(r"[-_.]+")
 _EXTRA = re.compile(r"\bextra\s*==")
 
+_BETWEEN = {
+    "rule": "gte",
+    "target": "min_files",
+    "message": "must be at least min_files, or no package is between them",
+}
 
-def chosen(params: Mapping[str, Any]) -> list[Distribution]:
+
+@dataclass(frozen=True)
+class Params:
+    """Which packages, and what of them."""
+
+    name: Annotated[
+        str,
+        Parameter(
+            description="Only packages whose name matches this shell pattern, such as pytest*.",
+            max=100,
+            regex="^[a-z0-9*?-]+$",
+        ),
+    ] = "*"
+    min_files: Annotated[int, Parameter(display_name="Least number of files", min=0)] = 0
+    max_files: Annotated[
+        int | None,
+        Parameter(
+            display_name="Greatest number of files",
+            description="No limit when it is not given.",
+            min=0,
+            restrictions=[_BETWEEN],
+        ),
+    ] = None
+    extras: Annotated[bool, Parameter(display_name="Requirements of extras, too")] = False
+    detail: Annotated[
+        Literal["brief", "full"],
+        Parameter(
+            display_name="What is told of files",
+            labels={"brief": "Their number and size", "full": "Their paths, too"},
+        ),
+    ] = "brief"
+    pause: Annotated[
+        int,
+        Parameter(
+            display_name="Milliseconds between two packages",
+            description="Kindness to the source.",
+            min=0,
+            max=60_000,
+        ),
+    ] = 0
+
+
+def chosen(params: Params) -> list[Distribution]:
     """Return the packages that the parameters ask for, in order of their names."""
     installed: dict[str, Distribution] = {}
     for package in distributions():
@@ -18,25 +67,25 @@ def chosen(params: Mapping[str, Any]) -> list[Distribution]:
         if name:  # what a broken installation left behind has none
             # A package may be installed twice; the first on the path is the one that Python imports.
             installed.setdefault(normalized(name), package)
-    most = params.get("max_files")
+    most = params.max_files
     return [
         package
         for name, package in sorted(installed.items())
-        if fnmatchcase(name, params["name"])
-        and params["min_files"] <= len(package.files or ())
+        if fnmatchcase(name, params.name)
+        and params.min_files <= len(package.files or ())
         and (most is None or len(package.files or ()) <= most)
     ]
 
 
-def document(package: Distribution, params: Mapping[str, Any]) -> dict[str, Any]:
+def document(package: Distribution, params: Params) -> dict[str, Any]:
     """Return what the stream is to show of a package."""
     return {
         "name": normalized(package.metadata["Name"]),
         "version": package.version,
         "summary": package.metadata.get("Summary"),
         "licence": licence(package),
-        "requires": [each for each in package.requires or () if params["extras"] or not _EXTRA.search(each)],
-        "files": files(package, paths=params["detail"] == "full"),
+        "requires": [each for each in package.requires or () if params.extras or not _EXTRA.search(each)],
+        "files": files(package, paths=params.detail == "full"),
     }
 
 

@@ -1,40 +1,40 @@
-"""The example: what it makes of a package, how it talks to Headwater, and that its demo ends well."""
+"""The example: what it makes of a package, that its crawler runs, and that its demo ends well."""
 
+import asyncio
 import gzip
 import json
 import os
 import subprocess
 import sys
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import Distribution
-from itertools import chain
 from pathlib import Path
 
+import httpx
 import pytest
 from jsonschema_rs import validator_for
 
 from examples.packages_crawler import packages
-from examples.packages_crawler.crawler import Crawler
+from examples.packages_crawler.crawler import crawl, crawler
 from examples.packages_crawler.demo import compare
 from headwater.api.externals import NewExternal
 from headwater.domain.errors import ParametersInvalid
 from headwater.domain.parameter import check_parameters
+from headwater_client.server import ExternalCrawler
 
 ROOT = Path(__file__).parents[2]
-EXTERNAL = json.loads((ROOT / "examples/packages_crawler/external.json").read_text())
+EXTERNAL = crawler.definition("http://127.0.0.1:9000")
 #: A test that waits longer than that hangs.
 PATIENCE = 60
 
 
-def params(**given):
+def sent(**given):
     """Return what Headwater sends for these parameters."""
     return check_parameters(NewExternal.model_validate(EXTERNAL).definition().parameters, given)
+
+
+def params(**given):
+    """Return what the crawler makes of that."""
+    return packages.Params(**sent(**given))
 
 
 def package(folder, *metadata, files=None, requires=()):
@@ -129,352 +129,77 @@ def test_every_installed_package_matches_the_schema_of_the_external():
 
 def test_the_external_refuses_bounds_between_which_nothing_is():
     with pytest.raises(ParametersInvalid) as refused:
-        params(min_files=2, max_files=1)
+        sent(min_files=2, max_files=1)
 
     assert refused.value.flaws[0].pointer == "/params/max_files"
 
 
-@dataclass
-class Heard:
-    """A call that the fake Headwater got."""
-
-    #: ``upload`` or ``status``.
-    what: str
-    #: The token with which it came.
-    token: str
-    headers: dict
-    body: bytes
-
-    @property
-    def documents(self):
-        return [json.loads(line) for line in gzip.decompress(self.body).splitlines()]
-
-    @property
-    def status(self):
-        return json.loads(self.body)
-
-
-class FakeHeadwater(ThreadingHTTPServer):
-    """Takes uploads and statuses, and answers as it is told."""
-
-    #: What is answered to a call, with the calls of its kind up to it: status, headers and body.
-    answer: Callable[[Heard, int], tuple] = staticmethod(lambda _call, _count: (200, {}, {}))
+class FakeHeadwater:
+    """Takes all that a crawler sends."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), FakeHandler)
-        self.heard = []
-        #: The task has been closed by its crawler.
-        self.closed = threading.Event()
+        self.documents = []
+        self.statuses = []
 
-    @property
-    def uploads(self):
-        return [call for call in self.heard if call.what == "upload"]
-
-    @property
-    def codes(self):
-        return [call.status["code"] for call in self.heard if call.what == "status"]
-
-
-class FakeHandler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        task, _, what = self.path.rpartition("/")
-        call = Heard(what, task.rpartition(".")[2], dict(self.headers), body)
-        self.server.heard.append(call)
-        count = sum(former.what == call.what for former in self.server.heard)
-        status, headers, answer = self.server.answer(call, count)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-        if call.what == "status" and status == 200 and call.status["code"] != 102:
-            self.server.closed.set()
-
-    def log_message(self, *_):
-        pass
+    def answer(self, request):
+        if request.url.path.endswith("/upload"):
+            lines = gzip.decompress(request.read()).splitlines()
+            self.documents += map(json.loads, lines)
+            return httpx.Response(200, json={"success": True, "payload": {"count": len(lines), "total": 0, "bytes": 0}})
+        self.statuses.append(json.loads(request.read()))
+        moment = "2026-01-01T00:00:00Z"
+        task = {"fid": "f1", "type": "tasks", "version": 1, "created_at": moment, "updated_at": moment, "meta": {}}
+        return httpx.Response(200, json={"success": True, "payload": task, "version": 1})
 
 
-@contextmanager
-def serving(server) -> Generator:
-    with server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+async def crawled(*, ends=False, **given):
+    """Let the crawler run a task, and end it in the middle if it is to be; return what Headwater heard."""
+    headwater = FakeHeadwater()
+    options = {"transport": httpx.MockTransport(headwater.answer)}
+    served = ExternalCrawler("Installed packages", params=packages.Params, writer=options)
+    served.task(crawl)
+    order = {"fid": "f1", "params": sent(**given), "endpoint": "http://hw/actions/tasks/f1.t1", "token": "t1"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=served), base_url="http://ec") as client:
+        answer = await client.post("/task", params={"version": 1}, json=order)
+        assert answer.is_success, answer.text
+        async with asyncio.timeout(PATIENCE):
+            while ends and not headwater.statuses:  # noqa: ASYNC110 - the crawler runs in a thread
+                await asyncio.sleep(0.01)
+            if ends:
+                await client.patch("/task/f1/status", json={"code": 410, "message": "stopped", "detail": None})
+            while (await client.get("/healthz")).json()["payload"]["running"]:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.01)
+    return headwater
 
 
-@pytest.fixture
-def headwater():
-    with serving(FakeHeadwater()) as server:
-        yield server
+async def test_packages_are_uploaded_and_the_task_is_closed_as_done():
+    headwater = await crawled(name="p*")
 
-
-@pytest.fixture
-def crawler():
-    with serving(Crawler(("127.0.0.1", 0), pauses=(0.0, 0.0))) as server:
-        yield server
-
-
-def address(server):
-    return "http://{}:{}".format(*server.server_address)
-
-
-def call(server, method, path, body):
-    request = urllib.request.Request(address(server) + path, json.dumps(body).encode(), method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return answer.code, json.load(answer)
-
-
-def order(headwater, *, fid="f1", attempt="t1", name="pytest*", **given):
-    """Return what Headwater sends to begin a task; there are at least three packages of that name."""
-    endpoint = f"{address(headwater)}/actions/tasks/{fid}.{attempt}"
-    return {
-        "fid": fid,
-        "params": params(name=name, **given),
-        "credential": None,
-        "endpoint": endpoint,
-        "token": attempt,
+    found = packages.chosen(params(name="p*"))
+    assert [document["name"] for document in headwater.documents] == [
+        packages.normalized(package.metadata["Name"]) for package in found
+    ]
+    assert headwater.statuses[0]["detail"] == {"done": 5, "of": len(found)}
+    assert {status["code"] for status in headwater.statuses[:-1]} == {102}
+    assert headwater.statuses[-1] == {
+        "code": 200,
+        "message": f"{len(found)} packages",
+        "detail": {"done": len(found), "of": len(found)},
     }
 
 
-def start(crawler, headwater, **given):
-    return call(crawler, "POST", "/task?version=3", order(headwater, **given))
+async def test_a_task_that_finds_nothing_is_done_without_an_upload():
+    headwater = await crawled(name="no-such-package")
 
+    assert headwater.documents == []
+    assert [status["code"] for status in headwater.statuses] == [200]
 
-def until_over(fid="f1"):
-    """Wait until the crawler does nothing more for a task."""
-    for thread in threading.enumerate():
-        if thread.name == f"task-{fid}":
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
 
+async def test_a_crawler_stops_when_it_is_told_of_the_end():
+    headwater = await crawled(ends=True, pause=20)
 
-def holding(headwater):
-    """Let the first upload wait for its answer; return what says that it came, and what lets it go."""
-    came, go = threading.Event(), threading.Event()
-
-    def answer(call, count):
-        if call.what == "upload" and count == 1:
-            came.set()
-            assert go.wait(PATIENCE)
-        return 200, {}, {}
-
-    headwater.answer = answer
-    return came, go
-
-
-def test_a_task_is_answered_at_once_with_where_to_tell_its_end(crawler, headwater):
-    came, go = holding(headwater)
-
-    status, answer = start(crawler, headwater)
-
-    assert status == 200
-    assert answer["success"] is True
-    assert answer["payload"]["callback"] == "/task/f1"
-    assert answer["payload"]["status"]["code"] == 102
-    assert came.wait(PATIENCE)
-    go.set()
-    until_over()
-
-
-def test_packages_are_uploaded_in_batches_and_the_task_is_closed_as_done(crawler, headwater):
-    start(crawler, headwater, batch=2)
-    assert headwater.closed.wait(PATIENCE)
-
-    names = [[document["name"] for document in upload.documents] for upload in headwater.uploads]
-    expected = [packages.normalized(found.metadata["Name"]) for found in packages.chosen(params(name="pytest*"))]
-    assert len(names[0]) == 2
-    assert list(chain(*names)) == expected
-    assert headwater.codes == [102] * len(names) + [200]
-    assert headwater.heard[1].status["detail"] == {"done": 2, "of": len(expected)}
-    assert headwater.heard[-1].status["detail"] == {"done": len(expected), "of": len(expected)}
-    until_over()
-
-
-def test_an_upload_is_gzipped_lines_with_a_key_of_its_own(crawler, headwater):
-    start(crawler, headwater, batch=1)
-    assert headwater.closed.wait(PATIENCE)
-
-    keys = [upload.headers["Idempotency-Key"] for upload in headwater.uploads]
-    assert len(set(keys)) == len(keys) > 1
-    assert headwater.uploads[0].headers["Content-Type"] == "application/x-ndjson"
-    assert headwater.uploads[0].headers["Content-Encoding"] == "gzip"
-    until_over()
-
-
-def test_a_task_that_finds_nothing_is_done_without_an_upload(crawler, headwater):
-    start(crawler, headwater, name="no-such-package")
-    assert headwater.closed.wait(PATIENCE)
-
-    assert headwater.uploads == []
-    assert headwater.codes == [200]
-    until_over()
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        (503, {"Retry-After": "0"}, {}),
-        (429, {"Retry-After": "0"}, {}),
-        (500, {}, "of a proxy, and no problem details"),
-        (409, {}, {"type": "https://headwater.dev/problems/upload-in-flight"}),
-    ],
-)
-def test_an_upload_that_may_succeed_later_is_tried_again_with_the_same_key(crawler, headwater, refusal):
-    headwater.answer = lambda call, count: refusal if call.what == "upload" and count == 1 else (200, {}, {})
-
-    start(crawler, headwater)
-    assert headwater.closed.wait(PATIENCE)
-
-    first, second = headwater.uploads
-    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
-    assert first.body == second.body
-    assert headwater.codes == [102, 200]
-    until_over()
-
-
-def test_an_upload_whose_connection_breaks_is_tried_again_with_the_same_key(crawler, headwater):
-    def answer(call, count):
-        if call.what == "upload" and count == 1:
-            raise ConnectionAbortedError
-        return 200, {}, {}
-
-    headwater.answer = answer
-    headwater.handle_error = lambda *_: None
-
-    start(crawler, headwater)
-    assert headwater.closed.wait(PATIENCE)
-
-    first, second = headwater.uploads
-    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
-    until_over()
-
-
-def test_a_crawler_gives_up_after_its_last_try(crawler, headwater):
-    headwater.answer = lambda call, _: (503, {}, {"detail": "not now"}) if call.what == "upload" else (200, {}, {})
-
-    start(crawler, headwater)
-    assert headwater.closed.wait(PATIENCE)
-
-    assert len(headwater.uploads) == 3  # two pauses, three tries
-    assert headwater.codes == [500]
-    until_over()
-
-
-@pytest.mark.parametrize("code", [401, 404, 409])
-@pytest.mark.parametrize("what", ["upload", "status"])
-def test_a_crawler_stops_without_a_word_when_headwater_wants_no_more(crawler, headwater, what, code):
-    headwater.answer = lambda call, _: (code, {}, {"detail": "deleted"}) if call.what == what else (200, {}, {})
-
-    start(crawler, headwater, batch=1)
-    until_over()
-
-    assert len(headwater.uploads) == 1
-    assert headwater.codes == ([102] if what == "status" else [])
-
-
-def test_a_crawler_stops_when_it_is_told_of_the_end(crawler, headwater):
-    came, go = holding(headwater)
-    start(crawler, headwater, batch=1)
-    assert came.wait(PATIENCE)
-
-    status, _ = call(crawler, "PATCH", "/task/f1/status?version=3", {"code": 410, "message": "stopped", "detail": None})
-    go.set()
-    until_over()
-
-    assert status == 200
-    assert len(headwater.uploads) == 1
-    assert 200 not in headwater.codes
-
-
-def test_a_pause_between_tries_ends_when_the_task_does(headwater):
-    headwater.answer = lambda *_: (503, {}, {})
-    with serving(Crawler(("127.0.0.1", 0), pauses=(3600.0,))) as crawler:
-        start(crawler, headwater)
-        call(crawler, "PATCH", "/task/f1/status?version=3", {"code": 408, "message": "silent", "detail": None})
-        until_over()
-
-    assert headwater.codes == []
-
-
-def test_the_end_of_a_task_that_does_not_run_is_404(crawler):
-    assert call(crawler, "PATCH", "/task/f1/status?version=3", {"code": 410})[0] == 404
-
-
-def test_a_failure_is_reported_with_what_it_was(crawler, headwater):
-    wrong = order(headwater)
-    del wrong["params"]["detail"]
-
-    call(crawler, "POST", "/task?version=3", wrong)
-    assert headwater.closed.wait(PATIENCE)
-
-    assert headwater.codes == [500]
-    assert headwater.heard[-1].status["message"] == "KeyError: 'detail'"
-    until_over()
-
-
-def test_a_refused_document_fails_the_task_with_what_headwater_said(crawler, headwater):
-    problem = {"detail": "1 of 3 documents does not match", "messages": ["line 2: /name: no"]}
-    headwater.answer = lambda call, _: (406, {}, problem) if call.what == "upload" else (200, {}, {})
-
-    start(crawler, headwater)
-    assert headwater.closed.wait(PATIENCE)
-
-    assert len(headwater.uploads) == 1
-    assert headwater.codes == [500]
-    said = headwater.heard[-1].status["message"]
-    assert said == "CallFailed: Headwater answered 406: 1 of 3 documents does not match; line 2: /name: no"
-    until_over()
-
-
-def test_the_same_order_again_begins_nothing_anew(crawler, headwater):
-    came, go = holding(headwater)
-    start(crawler, headwater)
-    assert came.wait(PATIENCE)
-
-    status, _ = start(crawler, headwater)
-    go.set()
-    until_over()
-
-    assert status == 200
-    assert len(headwater.uploads) == 1
-    assert headwater.codes == [102, 200]
-
-
-def test_a_new_attempt_takes_the_place_of_the_former(crawler, headwater):
-    came, go = holding(headwater)
-    start(crawler, headwater, batch=1, attempt="t1")
-    assert came.wait(PATIENCE)
-
-    start(crawler, headwater, batch=1, attempt="t2")
-    assert headwater.closed.wait(PATIENCE)
-    go.set()
-    until_over()
-
-    by_attempt = [upload.token for upload in headwater.uploads]
-    assert by_attempt.count("t1") == 1
-    assert by_attempt.count("t2") > 1
-
-
-@pytest.mark.parametrize("body", [{}, [], {"fid": "f1"}, "task"])
-def test_an_order_that_is_none_is_refused(crawler, body):
-    status, answer = call(crawler, "POST", "/task?version=1", body)
-
-    assert status == 400
-    assert answer["success"] is False
-
-
-def test_other_paths_are_404(crawler):
-    assert call(crawler, "POST", "/tasks", {})[0] == 404
-    assert call(crawler, "PATCH", "/task/f1", {})[0] == 404
+    assert {status["code"] for status in headwater.statuses} == {102}
+    assert len(headwater.documents) < len(packages.chosen(params()))
 
 
 def test_two_exports_are_told_apart_by_document():

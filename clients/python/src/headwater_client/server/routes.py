@@ -1,0 +1,147 @@
+"""The calls that Headwater makes, as an ASGI application."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from headwater_client.server.guards import Guard
+from headwater_client.server.orders import BackendUnknown, Order, OrderInvalid
+from headwater_client.server.runs import Leaving, NoRoom, Runs
+
+P = TypeVar("P")
+
+#: Bytes of a request's body.
+LONGEST_BODY = 1 << 20
+#: Seconds after which Headwater is asked to come back when the queue is full; it comes 5 times in all.
+RETRY_WHEN_FULL = 60
+#: Likewise when the server shuts down: another is soon in its place.
+RETRY_WHEN_LEAVING = 10
+
+_RUNNING = 102
+
+
+class Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: HTTPStatus, *messages: str, **headers: str) -> None:
+        """Take the answer."""
+        self.status = status
+        self.messages = messages
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        super().__init__("; ".join(messages))
+
+
+class Routes(Generic[P]):
+    """What is answered to whom."""
+
+    def __init__(
+        self,
+        runs: Runs[P],
+        guard: Guard,
+        *,
+        read: Callable[[bytes, str | None], Order[P]],
+        begin: Callable[[Order[P]], str],
+    ) -> None:
+        """Answer for ``runs``; ``read`` reads orders, and ``begin`` begins them."""
+        self._runs = runs
+        self._guard = guard
+        self._read = read
+        self._begin = begin
+
+    def app(self, lifespan: Callable[[Any], contextlib.AbstractAsyncContextManager[None]]) -> Starlette:
+        """Return the application."""
+        return Starlette(
+            routes=[
+                Route("/task", self._start, methods=["POST"]),
+                Route("/task/{fid}/status", self._end, methods=["PATCH"]),
+                Route("/healthz", self._health, methods=["GET"]),
+            ],
+            exception_handlers={Refused: _refused, HTTPException: _failed, Exception: _broken},
+            lifespan=lifespan,
+        )
+
+    async def _start(self, request: Request) -> Response:
+        """Take an order, and answer at once."""
+        await self._require_allowed(request)
+        body = await _body(request)
+        try:
+            order = self._read(body, request.query_params.get("version"))
+            message = self._begin(order)
+        except OrderInvalid as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, *error.messages) from error
+        except BackendUnknown as error:
+            raise Refused(HTTPStatus.FORBIDDEN, str(error)) from error
+        except NoRoom as error:
+            why = f"{self._runs.running} tasks run here and {self._runs.waiting} wait, which are all that may"
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, Retry_After=str(RETRY_WHEN_FULL)) from error
+        except Leaving as error:
+            why = "the crawler is shutting down"
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, Retry_After=str(RETRY_WHEN_LEAVING)) from error
+        return _answer({"callback": f"/task/{order.fid}", "status": {"code": _RUNNING, "message": message}})
+
+    async def _end(self, request: Request) -> Response:
+        """Hear that a task has ended."""
+        await self._require_allowed(request)
+        await _body(request)
+        fid = request.path_params["fid"]
+        if not self._runs.end(fid):
+            raise Refused(HTTPStatus.NOT_FOUND, f"no task {fid} runs here")
+        return _answer(None)
+
+    async def _health(self, _request: Request) -> Response:
+        """Tell that the server lives, and how busy it is."""
+        return _answer({"running": self._runs.running, "waiting": self._runs.waiting})
+
+    async def _require_allowed(self, request: Request) -> None:
+        if not await self._guard.lets_pass(request):
+            why = "this crawler is called with its secret: register it anew, so that its External's headers carry it"
+            raise Refused(HTTPStatus.UNAUTHORIZED, why, WWW_Authenticate="Bearer")
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LONGEST_BODY:
+                why = f"a body has {LONGEST_BODY} bytes at most"
+                raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why, Connection="close")
+    except ClientDisconnect as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "the body broke off") from error
+    return bytes(body)
+
+
+def _answer(payload: Any) -> Response:
+    return JSONResponse({"success": True, "payload": payload})
+
+
+def _refusal(status: int, *messages: str, headers: Any = None) -> Response:
+    return JSONResponse({"success": False, "messages": list(messages)}, status, headers)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    return _refusal(error.status, *error.messages, headers=error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answer what the framework refuses: other paths and methods."""
+    if not isinstance(error, HTTPException):
+        raise error
+    why = f"{request.method} {request.url.path}: {error.detail}"
+    return _refusal(error.status_code, why, headers=error.headers)
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    """Answer when the server itself fails; the log says how."""
+    return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the crawler failed to answer; its log says why")
