@@ -1,8 +1,13 @@
 import asyncio
+import os
 import socket
+import subprocess
+import sys
+from importlib.metadata import entry_points
 
 import pyarrow.parquet as pq
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from builders import SECRET, World
@@ -62,6 +67,22 @@ def test_a_wrong_setting_is_told_in_one_line(run, monkeypatch, name, value, says
     assert answer.exit_code == 1
     assert says in answer.stderr
     assert answer.stderr.count("\n") == 1
+
+
+def test_the_command_line_finds_every_command_of_the_server():
+    points = entry_points(group="headwater.commands")
+    assert {point.load() for point in points} == {app}
+    commands = get_command(app).commands
+    assert {point.name for point in points} == set(commands)
+
+
+@pytest.mark.parametrize("module", ["headwater", "headwater_client"])
+def test_commands_of_server_and_client_are_one_command_line(module, tmp_path):
+    environment = {**os.environ, "HEADWATER_DATA": str(tmp_path / "data"), "HEADWATER_LOG_LEVEL": "error"}
+    for words, begins in ((["keys", "create", "k"], b"hw_"), (["push", "--help"], b"Usage: headwater push ")):
+        command = [sys.executable, "-m", module, *words]
+        ran = subprocess.run(command, env=environment, capture_output=True, check=True)
+        assert ran.stdout.startswith(begins)
 
 
 def test_every_command_explains_itself(run):

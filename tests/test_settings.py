@@ -66,6 +66,12 @@ def test_a_misspelt_variable_and_a_missing_file_are_told(monkeypatch):
         Settings.read()
 
 
+def test_what_is_meant_for_clients_is_no_setting_and_no_mistake(monkeypatch):
+    monkeypatch.setenv("HEADWATER_URL", "https://headwater.example.org")
+    monkeypatch.setenv("HEADWATER_KEY", "hw_key")
+    assert Settings.read() == Settings()
+
+
 def test_a_broken_file_is_told(tmp_path):
     (tmp_path / "headwater.toml").write_text("port = [")
     with pytest.raises(SettingsWrong, match=r"the file headwater\.toml cannot be read"):

@@ -1,5 +1,5 @@
 """``python -m headwater`` is the command line."""
 
-from headwater.cli import main
+from headwater_client.cli import main
 
 main()

@@ -1,4 +1,7 @@
-"""The command line: serve, migrate, compact, purge, keys."""
+"""The commands of a server: serve, migrate, compact, purge, keys.
+
+The command line itself is the client's; it loads these by the entry points in ``pyproject.toml``.
+"""
 
 import asyncio
 import re
@@ -31,6 +34,7 @@ app = typer.Typer(
     name="headwater",
     help="The ingestion backend for external crawlers.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -99,7 +103,10 @@ def migrate(data: Data = None) -> None:
 
 @app.command()
 def compact(data: Data = None) -> None:
-    """Merge the segments of all tasks that have ended, now; a server does so by itself."""
+    """Merge the segments of all tasks that have ended, now.
+
+    A server does so by itself.
+    """
     from headwater.streams.compaction import Compaction  # noqa: PLC0415 - see _serve
     from headwater.streams.retention import Retention  # noqa: PLC0415
 
@@ -123,15 +130,16 @@ def purge(
     data: Data = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
-    """Delete for good what no stream has shown for a time: deleted tasks, replaced attempts, former versions.
+    """Delete for good what no stream has shown for a time.
 
-    The files are deleted at once, also under somebody who is reading a former version of a stream.
+    That is deleted tasks, replaced attempts, former versions of documents. The files are deleted at once, also under
+    somebody who is reading a former version of a stream.
     """
     from headwater.streams.retention import Retention  # noqa: PLC0415 - see _serve
 
     age = _age(older_than)
     if not yes:
-        typer.confirm(f"Nothing brings back what no stream has shown for {older_than}. Go on?", abort=True, err=True)
+        _confirm(f"Nothing brings back what no stream has shown for {older_than}. Go on?")
 
     async def work(db: Database, store: "LocalStore", _engine: "Engine") -> str:
         retention = Retention(db, store, keep=age, clock=_now)
@@ -141,6 +149,11 @@ def purge(
         return f"Purged {_many(purged.docs, 'document version')}; deleted {_many(deleted, 'file')}."
 
     _on_lake(data, work)
+
+
+def _confirm(question: str) -> None:
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
 
 
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -223,6 +236,8 @@ def _on_catalog(data: Path | None, action: Callable[[Transaction, datetime], T])
 
 
 def _settings(**given: Any) -> Settings:
+    # What a command says is its output; of what happens inside, only what went wrong. A server says more.
+    logs.set_up(form="auto", level="warning")
     try:
         return Settings.read(**{name: value for name, value in given.items() if value is not None})
     except SettingsWrong as error:
@@ -232,10 +247,3 @@ def _settings(**given: Any) -> Settings:
 def _fail(why: str) -> NoReturn:
     typer.echo(f"headwater: {why}", err=True)
     raise typer.Exit(1)
-
-
-def main() -> None:
-    """Run the command line."""
-    # What a command says is its output; of what happens inside, only what went wrong. A server says more.
-    logs.set_up(form="auto", level="warning")
-    app()

@@ -25,6 +25,8 @@ from headwater.catalog.vault import SHORTEST_SECRET
 PREFIX = "HEADWATER_"
 #: Names another file than ``FILE``.
 CONFIG = "HEADWATER_CONFIG"
+#: What commands that ask a server find there; they may stand in the environment of a server as well.
+CLIENTS = frozenset({"HEADWATER_URL", "HEADWATER_KEY", "HEADWATER_CRAWLER", "HEADWATER_ENDPOINT"})
 FILE = "headwater.toml"
 #: DuckDB can work with so much, whatever it reads.
 LEAST_QUERY_MEMORY = 256 << 20
@@ -143,7 +145,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsWrong: one of them is unknown or cannot be used, or the file cannot be read.
         """
-        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields} | {CONFIG}
+        known = {f"{PREFIX}{name}".upper() for name in cls.model_fields} | {CONFIG} | CLIENTS
         strangers = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name not in known)
         if strangers:
             raise SettingsWrong(f"there is no setting {', '.join(strangers)}; docs/reference/settings.md lists them")

@@ -23,6 +23,14 @@ async def test_create_answers_201_with_the_task_and_where_to_upload(api, made):
     assert "upload" not in (await api.get(f"/tasks/{task['fid']}")).json()["payload"]
 
 
+async def test_a_task_that_the_command_line_starts_says_so(api, made):
+    agents = {"headwater-cli/0.1.0 (python)": "cli", "headwater-client/0.1.0 (python)": "api", "headwater-cli": "api"}
+    for agent, origin in agents.items():
+        crawler = await made.crawler()
+        answer = await api.post(f"/actions/crawlers/{crawler['fid']}/task", headers={"User-Agent": agent})
+        assert answer.json()["payload"]["origin"] == origin
+
+
 async def test_create_answers_208_with_the_open_task_and_no_token(api, made):
     crawler = await made.crawler()
     task = await made.task(crawler)

@@ -127,6 +127,15 @@ def _begun(backend: Parts, response: Response, opened: Opened, *, code: int) -> 
     return answer(response, BegunTask.of(task, upload=upload))
 
 
+#: What the command line calls itself, in ``User-Agent``.
+_COMMAND_LINE = "headwater-cli/"
+
+
+def _origin(request: Request) -> Origin:
+    agent = request.headers.get("user-agent", "")
+    return Origin.CLI if agent.startswith(_COMMAND_LINE) else Origin.API
+
+
 _BEGINS: dict[int | str, dict[str, Any]] = {
     208: {"model": Envelope[TaskOut], "description": "The crawler has an open task: this one."},
 }
@@ -140,12 +149,12 @@ _BEGINS: dict[int | str, dict[str, Any]] = {
     callbacks=ec_calls("create_task"),
 )
 async def create_task(
-    fid: str, backend: Backend, response: Response, body: TaskParams | None = None
+    fid: str, backend: Backend, request: Request, response: Response, body: TaskParams | None = None
 ) -> Envelope[BegunTask]:
     """Start a run of a crawler."""
     params = body.params if body is not None else {}
     opened = await backend.db.write(
-        actions.create, fid, params, vault=backend.vault, origin=Origin.API, at=backend.clock()
+        actions.create, fid, params, vault=backend.vault, origin=_origin(request), at=backend.clock()
     )
     return _begun(backend, response, opened, code=status.HTTP_201_CREATED)
 

@@ -1,0 +1,151 @@
+"""``headwater crawlers``."""
+
+# Annotations are not put off: on Python 3.9 typer does not resolve them.
+
+from enum import Enum
+from typing import Annotated, Any, Optional
+
+import typer
+
+from headwater_client.cli import completion, words
+from headwater_client.cli.endings import Code, Refusal
+from headwater_client.cli.words import group
+
+app = group("Externals set up to feed a stream.")
+
+
+class Publish(str, Enum):
+    """When documents show."""
+
+    LIVE = "live"
+    ON_SUCCESS = "on_success"
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")]
+Of = Annotated[
+    str,
+    typer.Option(
+        "--external", "-e", metavar="EXTERNAL", help="The External's fid or name.", autocompletion=completion.externals
+    ),
+]
+Into = Annotated[
+    Optional[str],
+    typer.Option(
+        "--stream",
+        "-s",
+        metavar="STREAM",
+        help="The fid or name of the stream that it feeds.",
+        show_default=False,
+        autocompletion=completion.streams,
+    ),
+]
+NewStream = Annotated[
+    Optional[str],
+    typer.Option("--new-stream", metavar="NAME", help="Create that stream, and feed it.", show_default=False),
+]
+Params = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter; repeatable. Asks for the others on a terminal.",
+        show_default=False,
+    ),
+]
+User = Annotated[
+    Optional[str],
+    typer.Option(
+        "--credential", metavar="USER", help="Log in as that user; asks for the password.", show_default=False
+    ),
+]
+PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password of --credential from stdin.")]
+When = Annotated[
+    Optional[Publish],
+    typer.Option(
+        "--publish", help="Show documents as they come (live, unless said), or when a task is done.", show_default=False
+    ),
+]
+Timeout = Annotated[
+    Optional[int],
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        help="Of silence, after which a task times out; otherwise 3600.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("list")
+def list_crawlers(*, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False) -> None:
+    """List crawlers, newest first."""
+    from headwater_client.cli import access, lists, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
+    from headwater_client.objects import Crawler  # noqa: PLC0415 - likewise
+
+    with access.connected(url) as headwater:
+        crawlers = output.first(lists.first(headwater, "/crawlers", Crawler, limit), limit)
+        called: dict[str, Any] = {}
+        if crawlers.items and output.is_for_people(as_json=as_json):
+            called = {each.fid: each.name for each in headwater.streams.list()}
+    columns: list[Column[Crawler]] = [
+        Column("crawler", lambda crawler: crawler.fid, is_whole=True),
+        Column("state", lambda crawler: crawler.state, is_whole=True, may_be_empty=True),
+        Column("name", lambda crawler: crawler.name),
+        Column("stream", lambda crawler: called.get(crawler.stream) or crawler.stream),
+    ]
+    output.answer_list(crawlers, columns, "crawlers", as_json=as_json)
+
+
+@app.command()
+def show(crawler: words.Crawler, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+    """Show a crawler."""
+    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        found = names.crawler(headwater, crawler)
+        called: dict[str, str] = {}
+        if output.is_for_people(as_json=as_json):
+            around = (headwater.externals.get(found.external), headwater.streams.get(found.stream))
+            called = {each.fid: each.name or "" for each in around}
+        output.answer_object(found.raw, as_json=as_json, names=called)
+
+
+@app.command()
+def create(
+    name: Name,
+    *,
+    external: Of,
+    stream: Into = None,
+    new_stream: NewStream = None,
+    param: Params = None,
+    credential: User = None,
+    password_stdin: PasswordStdin = False,
+    publish: When = None,
+    timeout: Timeout = None,
+    url: words.Url = None,
+    as_json: words.AsJson = False,
+) -> None:
+    """Set up an External to feed a stream.
+
+    On a terminal it asks for the parameters that are not given, and for the credential if the External wants one.
+    """
+    from headwater_client.cli import access, credentials, names, output, parameters  # noqa: PLC0415 - likewise
+    from headwater_client.cli.pairs import create_both  # noqa: PLC0415 - likewise
+
+    if (stream is None) == (new_stream is None):
+        raise Refusal("say which stream: --stream STREAM, or --new-stream NAME", code=Code.USAGE)
+    with access.connected(url) as headwater:
+        of = names.external(headwater, external)
+        fields: dict[str, Any] = {
+            "params": parameters.completed(of.parameters, parameters.values(of.parameters, param or [])),
+            "credential": credentials.asked(of, credential, from_stdin=password_stdin),
+            "timeout": timeout,
+            "publish": None if publish is None else publish.value,
+        }
+        if new_stream is None:
+            made = headwater.crawlers.create(of, names.stream(headwater, stream or ""), name, **fields)
+        else:
+            made = create_both(headwater, new_stream, lambda into: headwater.crawlers.create(of, into, name, **fields))
+        output.answer_made(made, "Crawler", as_json=as_json)

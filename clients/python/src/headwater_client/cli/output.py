@@ -1,0 +1,207 @@
+"""What commands answer: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import islice
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, cast
+
+import typer
+from rich.cells import cell_len, set_cell_size
+
+from headwater_client.cli.endings import complain, harmless
+
+if TYPE_CHECKING:
+    from headwater_client.objects import Object, Record
+
+    R = TypeVar("R", bound=Record)
+
+T = TypeVar("T")
+
+#: Characters that a column has at least, and that stand beside the values of an object.
+NARROWEST = 8
+MARGIN = 20
+
+_AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_SIZES = ("B", "kB", "MB", "GB", "TB")
+
+
+def is_for_people(*, as_json: bool) -> bool:
+    """Tell whether the answer goes to a terminal, and no JSON is asked for."""
+    return not as_json and sys.stdout.isatty()
+
+
+@dataclass(frozen=True)
+class Column(Generic[T]):
+    """A column of a table."""
+
+    title: str
+    cell: Callable[[T], object]
+    #: Shown whole, whatever the width: it is there to be copied.
+    is_whole: bool = False
+    is_number: bool = False
+    #: Left away where it is empty in all rows.
+    may_be_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Some(Generic[T]):
+    """The first items of a list."""
+
+    items: Sequence[T]
+    #: Whether it has more than these.
+    has_more: bool
+
+
+def first(items: Iterable[T], limit: int) -> Some[T]:
+    """Return so many items at most, 0 for all."""
+    walk = iter(items)
+    taken = list(islice(walk, limit) if limit > 0 else walk)
+    return Some(taken, has_more=len(taken) == limit > 0 and next(walk, None) is not None)
+
+
+def answer_list(some: Some[R], columns: Sequence[Column[R]], what: str, *, as_json: bool) -> None:
+    """Answer a list: a table, or an array."""
+    if not is_for_people(as_json=as_json):
+        answer_json([row.raw for row in some.items])
+        return
+    if some.items:
+        _print_table(some.items, columns)
+    if some.has_more:
+        complain(f"there are more {what}: --limit says how many to show, 0 all")
+    elif not some.items:
+        complain(f"there are no {what}")
+
+
+def answer_object(raw: Mapping[str, Any], *, as_json: bool, names: Mapping[str, str] | None = None) -> None:
+    """Answer an object: its fields line by line, or as JSON.
+
+    Args:
+        raw: the object, as it was answered.
+        as_json: whether JSON is asked for.
+        names: of objects that it refers to, by fid.
+    """
+    if not is_for_people(as_json=as_json):
+        answer_json(raw)
+        return
+    rows = list(_fields(raw, names or {}))
+    width = max(len(title) for title, _ in rows)
+    for title, value in rows:
+        first, *more = value.split("\n")
+        typer.echo(f"{title:<{width}}  {harmless(first)}")
+        for line in more:
+            typer.echo(f"{'':<{width}}  {harmless(line)}")
+
+
+def answer_made(made: Object, kind: str, *, as_json: bool) -> None:
+    """Answer an object that was made."""
+    if is_for_people(as_json=as_json):
+        typer.echo(f"{kind} {made.fid} ({harmless(made.name or '')}) is created.")
+    else:
+        answer_json(made.raw)
+
+
+def answer_json(value: object) -> None:
+    """Answer one JSON document."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def age(moment: datetime | None) -> str:
+    """Return how long ago something was, shortly: ``5m``."""
+    if moment is None:
+        return ""
+    return span((datetime.now(timezone.utc) - moment).total_seconds())
+
+
+def span(seconds: float) -> str:
+    """Return a time, shortly."""
+    whole = max(int(seconds), 0)
+    unit, size = next(((unit, size) for unit, size in _AGES if whole >= size), ("s", 1))
+    return f"{whole // size}{unit}"
+
+
+def size(bytes_: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in _SIZES:
+        if bytes_ < 1000 or unit == _SIZES[-1]:  # noqa: PLR2004 - as they are counted
+            return f"{bytes_:.1f} {unit}" if unit != "B" else f"{bytes_:.0f} B"
+        bytes_ /= 1000
+    raise AssertionError
+
+
+def many(number: int, thing: str) -> str:
+    """Return a number of things."""
+    return f"{number:,} {thing if number == 1 else thing + 's'}"
+
+
+def _fields(raw: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Return what of an object is not empty, as lines: a name and a text each."""
+    for name, value in raw.items():
+        if isinstance(value, str) and names.get(value):
+            yield name, f"{value} ({names[value]})"
+        elif isinstance(value, dict) and _is_shallow(cast("dict[str, Any]", value)):
+            yield from ((f"{name}.{inner}", text) for inner, text in _fields(cast("dict[str, Any]", value), names))
+        elif isinstance(value, list):
+            yield name, "\n".join(_compact(_without_gaps(item)) for item in cast("list[Any]", value))
+        elif value not in (None, "", {}):
+            yield name, value if isinstance(value, str) else _plain(cast("object", value))
+
+
+def _is_shallow(value: Mapping[str, Any], depth: int = 2) -> bool:
+    inner = [cast("dict[str, Any]", held) for held in value.values() if isinstance(held, dict)]
+    return depth > 0 and all(_is_shallow(held, depth - 1) for held in inner)
+
+
+def _without_gaps(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: held for key, held in cast("dict[str, Any]", value).items() if held not in (None, [], False)}
+
+
+def _compact(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: object) -> str:
+    short = _compact(value)
+    is_short = len(short) < get_terminal_size().columns - MARGIN
+    return short if is_short else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _print_table(rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
+    cells = [[harmless(_cell(column.cell(row))) for column in columns] for row in rows]
+    shown = [
+        place for place, column in enumerate(columns) if not column.may_be_empty or any(row[place] for row in cells)
+    ]
+    widths = {place: max(cell_len(row[place]) for row in [[each.title for each in columns], *cells]) for place in shown}
+    _fit(widths, {place for place in shown if not columns[place].is_whole and not columns[place].is_number})
+    titles = [column.title for column in columns]
+    for number, row in enumerate([titles, *cells]):
+        line = "  ".join(_padded(row[place], widths[place], is_number=columns[place].is_number) for place in shown)
+        typer.echo(line.rstrip() if number else typer.style(line.rstrip(), bold=True))
+
+
+def _fit(widths: dict[int, int], elastic: set[int]) -> None:
+    """Make the widest of the columns that may be cut narrower until all fit."""
+    spare = get_terminal_size().columns - sum(widths.values()) - 2 * (len(widths) - 1)
+    while spare < 0 and elastic:
+        widest = max(elastic, key=lambda place: widths[place])
+        if widths[widest] <= NARROWEST:
+            return
+        widths[widest] -= 1
+        spare += 1
+
+
+def _padded(text: str, width: int, *, is_number: bool) -> str:
+    if is_number:
+        return text.rjust(width)
+    return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

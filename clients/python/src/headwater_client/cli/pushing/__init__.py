@@ -1,0 +1,1 @@
+"""What ``headwater push`` does: a file becomes the documents of a task."""

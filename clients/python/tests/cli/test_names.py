@@ -1,0 +1,49 @@
+import httpx
+import pytest
+
+from headwater_client import Headwater
+from headwater_client.cli import names
+from headwater_client.cli.endings import Code, Refusal
+
+FIDS = [f"{number:032x}" for number in range(1, 20)]
+MOMENT = "2026-01-01T00:00:00Z"
+
+
+def _stream(fid: str) -> dict:
+    return {"fid": fid, "meta": {"name": "Books"}, "created_at": MOMENT, "updated_at": MOMENT}
+
+
+def _found(ref: str, *fids: str):
+    def answer(request: httpx.Request) -> httpx.Response:
+        fid = request.url.path.removeprefix("/streams/")
+        if request.url.path == "/streams":
+            assert request.url.params["name"] == ref
+            return httpx.Response(200, json={"payload": [_stream(each) for each in fids], "next_cursor": None})
+        return httpx.Response(200, json={"payload": _stream(fid)})
+
+    with Headwater("http://x", "key", transport=httpx.MockTransport(answer)) as headwater:
+        return names.stream(headwater, ref)
+
+
+@pytest.mark.parametrize("ref", [FIDS[9], FIDS[9].upper(), "00000000-0000-0000-0000-00000000000a"])
+def test_what_looks_like_a_fid_is_one(ref):
+    assert _found(ref).fid == FIDS[9]
+
+
+def test_a_name_that_one_has_is_enough():
+    assert _found("Books", FIDS[3]).fid == FIDS[3]
+
+
+def test_a_name_that_none_has_is_told():
+    with pytest.raises(Refusal, match="there is no stream 'Books'") as caught:
+        _found("Books")
+    assert caught.value.code == Code.NOT_FOUND
+
+
+def test_of_a_name_that_several_have_the_fids_are_listed():
+    with pytest.raises(Refusal) as caught:
+        _found("Books", *FIDS[:2])
+    assert str(caught.value) == f"several are called 'Books', so name the stream by its fid: {FIDS[0]}, {FIDS[1]}"
+    assert caught.value.code == Code.USAGE
+    with pytest.raises(Refusal, match=f"{FIDS[9]}, …$"):
+        _found("Books", *FIDS)
