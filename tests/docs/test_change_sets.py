@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 import docs_tour
-from docs_tour import Page
+from docs_page import Page
 
 PAGE = Page.of("docs/explanation/change-sets.md", section="What happens to rows and files").text
 _, _, *NAMES = re.findall(r"^\| what happens \|(.+)\|$", PAGE, re.MULTILINE)[0].split("|")

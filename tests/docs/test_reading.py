@@ -6,7 +6,7 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from docs_tour import Page
+from docs_page import Page
 from headwater.api import bulk, exporting, following, reading, tasks, undo
 from headwater.api.auth import ADMINISTERS, READS, WRITES
 from headwater.api.bulk import RestoreBody

@@ -1,0 +1,1 @@
+"""What the documentation needs of Sphinx beside what others have written for it."""
