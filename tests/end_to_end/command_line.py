@@ -47,6 +47,14 @@ class CommandLine:
         return Terminal([*HEADWATER, *map(str, words)], columns=columns, environment=kept)
 
 
+def empty(served: Served) -> None:
+    """Take out all that another test has left."""
+    with served.client() as client:
+        for kind in ("streams", "externals"):
+            for each in client.get(f"/{kind}?limit=1000").json()["payload"]:
+                client.delete(f"/{kind}/{each['fid']}?cascade=true").raise_for_status()
+
+
 def set_up(cli: CommandLine, *, schema: dict | None = None, **fields) -> dict:
     """A crawler called Shop that feeds a stream called Books."""
     with cli.served.client() as client:

@@ -8,13 +8,22 @@ import sys
 
 import pytest
 
-from end_to_end.command_line import CommandLine, exported, line, set_up, tasks_of
-from end_to_end.conftest import made
+from end_to_end.command_line import CommandLine, empty, exported, line, set_up, tasks_of
+from end_to_end.conftest import Served, made
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    served = Served(tmp_path_factory.mktemp("served") / "data")
+    served.start()
+    yield served
+    served.stop()
 
 
 @pytest.fixture
-def cli(serve, tmp_path) -> CommandLine:
-    return CommandLine(serve(), tmp_path)
+def cli(served, tmp_path) -> CommandLine:
+    empty(served)
+    return CommandLine(served, tmp_path)
 
 
 def test_a_login_is_kept_for_the_commands_that_follow(cli):
@@ -285,7 +294,8 @@ def test_who_stops_reading_is_not_told_anything(cli):
         assert process.returncode == 141
 
 
-def test_a_server_that_is_not_there_is_told(cli):
+def test_a_server_that_is_not_there_is_told(serve, tmp_path):
+    cli = CommandLine(serve(), tmp_path)
     cli.served.stop()
     ran = cli("tasks", "list")
     assert ran.returncode == 7
@@ -323,4 +333,3 @@ def test_a_task_that_a_script_starts_is_not_the_command_lines(cli):
     crawler = set_up(cli)
     with cli.served.client() as client:
         assert made(client, f"/actions/crawlers/{crawler['fid']}/task")["origin"] == "api"
-    assert httpx.get(f"{cli.served.url}/healthz").is_success

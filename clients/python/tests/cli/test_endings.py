@@ -43,7 +43,7 @@ REFUSED = httpx.ConnectError("[Errno 111] Connection refused", request=httpx.Req
             Code.UNREACHABLE,
             ["GET /tasks was tried 3 times within 3 s: Connection refused"],
         ),
-        (FileNotFoundError(2, "No such file", "x"), Code.FAILED, ["[Errno 2] No such file: 'x'"]),
+        (FileNotFoundError(2, "No such file", "x"), Code.FAILED, ["x: No such file"]),
         (Refusal("two\nlines\x1b[31m"), Code.FAILED, ["two lines\ufffd[31m"]),
     ],
 )

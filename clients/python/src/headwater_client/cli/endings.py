@@ -118,6 +118,9 @@ def _told_of_headwater(error: Exception) -> Code:
     if isinstance(error, errors.TaskGone):
         complain(str(error))
         return Code.GONE
+    if isinstance(error, OSError) and error.filename is not None:
+        complain(f"{error.filename}: {error.strerror}")
+        return Code.FAILED
     if isinstance(error, (errors.HeadwaterError, OSError)):
         complain(str(error))
         return Code.FAILED
