@@ -31,7 +31,8 @@ import { Runs } from "./runs.js";
  * @property {(string | URL)[]} [backends] Where tasks may upload to, as origins. Absent, wherever the request says.
  * @property {number} [maxBody] Bytes of a request (8 MiB).
  * @property {Omit<WriterOptions, "signal">} [writer] For the writer of each task.
- * @property {(error: unknown, task: {fid: string}) => void} [onError] Is told of tasks that failed.
+ * @property {(error: unknown, task: {fid: string}) => void} [onError] Is told of tasks that failed, and
+ *   with an empty fid of calls that did; absent, it goes to the console.
  *
  * @typedef {((request: CrawlerRequest, response: CrawlerResponse) => Promise<void>)
  *   & {shutdown: (options?: {grace?: number}) => Promise<void>}} CrawlerHandler
@@ -71,7 +72,7 @@ export function externalCrawler({
   backends,
   maxBody = 8 << 20,
   writer = {},
-  onError = (error, { fid }) => console.error(`task ${fid} failed:`, error),
+  onError = (error, { fid }) => console.error(fid ? `task ${fid} failed:` : "a call failed:", error),
 }) {
   if (typeof crawl !== "function") throw new TypeError("crawl is the function that crawls a task");
   const runs = new Runs({ crawl, concurrency, queue, writer, onError });
@@ -237,7 +238,8 @@ function read(request, most) {
       }
       resolve(whole);
     });
-    request.on("error", reject);
-    request.on("close", () => reject(new Refusal(400, "the connection broke")));
+    const broken = () => reject(new Refusal(400, "the connection broke"));
+    request.on("error", broken);
+    request.on("close", broken);
   });
 }

@@ -200,7 +200,7 @@ test("a shut down crawler lets its tasks end, and fails those that wait or do no
   const handler = externalCrawler({ crawl, concurrency: 2, onError() {} });
   const url = await serve(t, handler);
   for (const fid of ["quick", "slow", "waiting"]) await call(`${url}/task`, order(backend, { fid }));
-  const down = handler.shutdown({ grace: 0.3 });
+  const down = handler.shutdown({ grace: 1.5 });
   const late = await call(`${url}/task`, order(backend, { fid: "late" }));
   assert.equal(late.status, 503);
   assert(late.headers.has("Retry-After"));

@@ -36,7 +36,14 @@ async function* books(): AsyncGenerator<Book> {
 }
 
 export async function write(endpoint: string, signal: AbortSignal): Promise<number> {
-  const writer = new TaskWriter(endpoint, "token", { maxBytes: 1, maxSeconds: 1, patience: 1, timeout: 1, compress: false, signal });
+  const writer = new TaskWriter(endpoint, "token", {
+    maxBytes: 1,
+    maxSeconds: 1,
+    patience: 1,
+    timeout: 1,
+    compress: false,
+    signal,
+  });
   new TaskWriter(new URL(endpoint));
   new TaskWriter(endpoint, { patience: 1 });
   new TaskWriter(endpoint, undefined, {});

