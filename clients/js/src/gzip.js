@@ -61,7 +61,13 @@ export class Plain {
 
   /** Return all that was written. */
   async end() {
-    return new Uint8Array(await new Blob(this.#parts).arrayBuffer());
+    const whole = new Uint8Array(this.#parts.reduce((length, part) => length + part.length, 0));
+    let at = 0;
+    for (const part of this.#parts) {
+      whole.set(part, at);
+      at += part.length;
+    }
+    return whole;
   }
 }
 
