@@ -27,6 +27,7 @@ from headwater.api import (
     streams,
     tasks,
     undo,
+    versions,
 )
 from headwater.api.parts import Parts
 from headwater.api.queries import refuse_unknown
@@ -111,7 +112,21 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         ],
     )
     # Longer paths first: a document's id may hold anything.
-    parts = (health, links, streams, externals, crawlers, tasks, undo, bulk, ec, exporting, following, reading)
+    parts = (
+        health,
+        links,
+        streams,
+        externals,
+        versions,
+        crawlers,
+        tasks,
+        undo,
+        bulk,
+        ec,
+        exporting,
+        following,
+        reading,
+    )
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)

@@ -42,6 +42,8 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "POST /streams",
         "POST /externals",
         "GET /links",
+        "GET /externals/{fid}/versions",
+        "POST /actions/externals/{fid}/publish",
         "POST /actions/externals/{fid}/crawler",
         "POST /actions/crawlers/{fid}/task",
         "POST /actions/crawlers/{fid}/task/{task_fid}",

@@ -1,8 +1,15 @@
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
+from datetime import timedelta
 
-from headwater.catalog import migrate
-from headwater.catalog.database import migration_engine
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import JSON, column, table, text
+
+from builders import AT
+from headwater.catalog import externals, migrate
+from headwater.catalog.database import Database, UtcDateTime, migration_engine
 from headwater.catalog.tables import metadata
 
 
@@ -24,3 +31,51 @@ def test_migrating_twice_changes_nothing(url):
 
 def test_an_empty_database_has_no_version(tmp_path):
     assert migrate.present(f"sqlite:///{tmp_path / 'new.sqlite'}") is None
+
+
+@pytest.fixture
+def at_version(url, tmp_path):
+    """A catalog as it was at a version of the schema, before any later one."""
+
+    def made(version: str) -> str:
+        old = f"sqlite:///{tmp_path / 'old.sqlite'}" if url.startswith("sqlite") else url
+        engine = migration_engine(old)
+        if engine.dialect.name == "postgresql":
+            with engine.begin() as connection:
+                connection.execute(text("DROP SCHEMA public CASCADE"))
+                connection.execute(text("CREATE SCHEMA public"))
+        engine.dispose()
+        config = Config()
+        config.set_main_option("script_location", str(migrate.MIGRATIONS))
+        config.attributes["url"] = old
+        command.upgrade(config, version)
+        return old
+
+    return made
+
+
+async def test_versions_that_are_there_get_the_moment_that_is_known_of_them(at_version):
+    old = at_version("0003")
+    fid, made_at, edited_at = "e" * 32, AT, AT + timedelta(days=1)
+    moments = [column("created_at", UtcDateTime), column("updated_at", UtcDateTime)]
+    stored = table("externals", column("fid"), column("version"), *moments, column("meta", JSON))
+    versions = table("external_versions", column("external"), column("version"), column("definition", JSON))
+    engine = migration_engine(old)
+    with engine.begin() as connection:
+        connection.execute(
+            stored.insert().values(fid=fid, version=2, created_at=made_at, updated_at=edited_at, meta={"name": "Books"})
+        )
+        for version in (1, 2):
+            definition = {"headers": {"X-Version": str(version)}, "parameters": []}
+            connection.execute(versions.insert().values(external=fid, version=version, definition=definition))
+    engine.dispose()
+    migrate.upgrade(old)
+    database = Database(old)
+    try:
+        found = await database.read(externals.versions, fid, before=None, limit=9)
+        assert [(each.version, each.created_at) for each in found] == [(2, edited_at), (1, made_at)]
+        external = await database.read(externals.to_run, fid)
+        assert (external.version, external.published, external.name) == (2, None, "Books")
+        assert (await database.read(externals.at, fid, 1)).definition.headers == {"X-Version": "1"}
+    finally:
+        database.close()

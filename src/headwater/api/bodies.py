@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Self, TypeVar, cast
 
-from fastapi import Body, Depends, Header
+from fastapi import Body, Depends, Header, Query
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from headwater.catalog.links import End, Link
@@ -163,3 +163,17 @@ async def _if_match(
 
 #: The versions of which an object must have one; None for any.
 IfMatch = Annotated[frozenset[int] | None, Depends(_if_match)]
+
+#: No edit counter is higher, as databases count.
+HIGHEST_EDIT = (1 << 31) - 1
+
+#: Which version of an External a run begins with, or a crawler is checked against; None for the one in use.
+RunVersion = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=HIGHEST_EDIT,
+        description="Of the External; otherwise the published one, or the newest where none is.",
+        examples=[5],
+    ),
+]

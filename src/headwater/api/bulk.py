@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StrictInt
 
 from headwater.api.auth import WRITES
-from headwater.api.bodies import RequestBody
+from headwater.api.bodies import HIGHEST_EDIT, RequestBody
 from headwater.api.differences import AskedForesight, DifferenceOut, Foresight, foreseen
 from headwater.api.envelope import EXAMPLE_FID, Envelope, Listing
 from headwater.api.openapi import fails
@@ -29,8 +29,6 @@ router = APIRouter(tags=["streams"])
 
 #: So many tasks can be named one by one.
 MOST_TASKS = 1_000
-#: No edit counter is higher, as databases count.
-HIGHEST_EDIT = (1 << 31) - 1
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, Field, StrictInt, field_validator
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
+from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, RunVersion, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
@@ -135,8 +135,14 @@ def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
     dependencies=[WRITES],
     responses=fails(404, 409, 415),
 )
-async def create_crawler(fid: str, body: NewCrawler, backend: Backend, response: Response) -> Envelope[CrawlerOut]:
-    """Set up a crawler of an External for a stream."""
+async def create_crawler(
+    fid: str, body: NewCrawler, backend: Backend, response: Response, version: RunVersion = None
+) -> Envelope[CrawlerOut]:
+    """Set up a crawler of an External for a stream.
+
+    Parameters and credential are checked against the version that its runs will have. With `version` they are
+    checked against another one, with which tasks can be started; the crawler does not keep it.
+    """
     stream = body.stream()
 
     def create(tx: Transaction, at: datetime) -> CrawlerOut:
@@ -148,6 +154,7 @@ async def create_crawler(fid: str, body: NewCrawler, backend: Backend, response:
             credential=body.credential,
             vault=backend.vault,
             at=at,
+            version=version,
         )
         return _out(tx, [crawler])[0]
 
@@ -201,6 +208,7 @@ def _change(
     *,
     vault: Vault,
     at: datetime,
+    version: int | None,
 ) -> CrawlerOut:
     old = objects.get(tx, CRAWLERS, fid, lock=True)
     objects.require_version(old, expected)
@@ -213,7 +221,8 @@ def _change(
         credential: dict[str, Any] | None = setup.KEEP
     else:
         credential = body.credential
-    new = setup.change_crawler(tx, old, body.setting(body.meta.kept()), credential=credential, vault=vault, at=at)
+    setting = body.setting(body.meta.kept())
+    new = setup.change_crawler(tx, old, setting, credential=credential, vault=vault, at=at, version=version)
     return _out(tx, [new])[0]
 
 
@@ -231,19 +240,33 @@ def _body(crawler: Crawler) -> CrawlerBody:
 
 @router.patch("/crawlers/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
 async def patch_crawler(
-    fid: str, patch: MergePatch, expected: IfMatch, backend: Backend, response: Response
+    fid: str,
+    patch: MergePatch,
+    expected: IfMatch,
+    backend: Backend,
+    response: Response,
+    version: RunVersion = None,
 ) -> Envelope[CrawlerOut]:
     """Change a crawler by a merge patch; a task that runs goes on as it was started."""
-    changed = await backend.db.write(_change, fid, expected, patch, vault=backend.vault, at=backend.clock())
+    changed = await backend.db.write(
+        _change, fid, expected, patch, vault=backend.vault, at=backend.clock(), version=version
+    )
     return answer(response, changed)
 
 
 @router.put("/crawlers/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
 async def put_crawler(
-    fid: str, body: CrawlerBody, expected: IfMatch, backend: Backend, response: Response
+    fid: str,
+    body: CrawlerBody,
+    expected: IfMatch,
+    backend: Backend,
+    response: Response,
+    version: RunVersion = None,
 ) -> Envelope[CrawlerOut]:
     """Set a crawler up anew; what is not sent goes back to its default, the credential included."""
-    changed = await backend.db.write(_change, fid, expected, body, vault=backend.vault, at=backend.clock())
+    changed = await backend.db.write(
+        _change, fid, expected, body, vault=backend.vault, at=backend.clock(), version=version
+    )
     return answer(response, changed)
 
 

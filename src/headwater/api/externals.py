@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import ConfigDict, Field, field_validator
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
+from headwater.api.bodies import HIGHEST_EDIT, IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
-from headwater.catalog import links, objects
+from headwater.catalog import externals, links, objects
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
 from headwater.domain.external import CredentialType, Definition, External, check_definition
@@ -128,6 +128,10 @@ class ExternalOut(ObjectOut):
     headers: dict[str, str]
     parameters: list[Parameter]
     analysis: dict[str, Any] | None
+    published: int | None = Field(
+        description="The version that crawlers run with; null means always the newest. `publish` sets it.",
+        examples=[4],
+    )
 
     @classmethod
     def of(cls, external: External) -> Self:
@@ -144,6 +148,7 @@ class ExternalOut(ObjectOut):
             headers=said.headers,
             parameters=list(said.parameters),
             analysis=said.analysis,
+            published=external.published,
         )
 
 
@@ -182,9 +187,24 @@ async def list_externals(
 
 
 @router.get("/externals/{fid}", dependencies=[READS], responses=fails(404))
-async def get_external(fid: str, backend: Backend, response: Response) -> Envelope[ExternalOut]:
-    """Read an External."""
-    return answer(response, ExternalOut.of(await backend.db.read(objects.get, EXTERNALS, fid)))
+async def get_external(
+    fid: str,
+    backend: Backend,
+    response: Response,
+    version: Annotated[
+        int | None,
+        Query(ge=1, le=HIGHEST_EDIT, description="As it was described at that version; the newest otherwise."),
+    ] = None,
+) -> Envelope[ExternalOut]:
+    """Read an External, as it is or as it was described at a version.
+
+    Of a former version, `updated_at` tells when it was made; `meta` and `published` are those of now.
+    """
+    if version is None:
+        external = await backend.db.read(objects.get, EXTERNALS, fid)
+    else:
+        external = await backend.db.read(externals.at, fid, version)
+    return answer(response, ExternalOut.of(external))
 
 
 def _change(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, patched
+from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, RunVersion, patched
 from headwater.api.envelope import (
     EXAMPLE_FID,
     Cursor,
@@ -149,12 +149,23 @@ _BEGINS: dict[int | str, dict[str, Any]] = {
     callbacks=ec_calls("create_task"),
 )
 async def create_task(
-    fid: str, backend: Backend, request: Request, response: Response, body: TaskParams | None = None
+    fid: str,
+    backend: Backend,
+    request: Request,
+    response: Response,
+    version: RunVersion = None,
+    body: TaskParams | None = None,
 ) -> Envelope[BegunTask]:
-    """Start a run of a crawler."""
+    """Start a run of a crawler, with the published version of its External or with another one."""
     params = body.params if body is not None else {}
     opened = await backend.db.write(
-        actions.create, fid, params, vault=backend.vault, origin=_origin(request), at=backend.clock()
+        actions.create,
+        fid,
+        params,
+        vault=backend.vault,
+        origin=_origin(request),
+        at=backend.clock(),
+        version=version,
     )
     return _begun(backend, response, opened, code=status.HTTP_201_CREATED)
 
@@ -166,15 +177,22 @@ async def create_task(
     callbacks=ec_calls("retry_task"),
 )
 async def retry_task(
-    fid: str, task_fid: str, backend: Backend, response: Response, body: TaskParams | None = None
+    fid: str,
+    task_fid: str,
+    backend: Backend,
+    response: Response,
+    version: RunVersion = None,
+    body: TaskParams | None = None,
 ) -> Envelope[BegunTask]:
-    """Run a task again, as its next attempt.
+    """Run a task again, as its next attempt, with the version of the External that a new task would have.
 
     The former attempt's documents stay in the stream until the new one ends with 200; then they are
     replaced in one step.
     """
     params = body.params if body is not None else {}
-    opened = await backend.db.write(actions.retry, fid, task_fid, params, vault=backend.vault, at=backend.clock())
+    opened = await backend.db.write(
+        actions.retry, fid, task_fid, params, vault=backend.vault, at=backend.clock(), version=version
+    )
     return _begun(backend, response, opened, code=status.HTTP_200_OK)
 
 

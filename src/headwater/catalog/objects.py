@@ -198,7 +198,10 @@ def definition_at(tx: Transaction, external: str, version: int) -> Definition:
 def _add_version(tx: Transaction, external: External) -> None:
     tx.execute(
         insert(tables.external_versions).values(
-            external=external.fid, version=external.version, definition=msgspec.to_builtins(external.definition)
+            external=external.fid,
+            version=external.version,
+            definition=msgspec.to_builtins(external.definition),
+            created_at=external.updated_at,
         )
     )
 

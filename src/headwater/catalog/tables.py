@@ -60,7 +60,7 @@ streams = Table(
     ),
 )
 
-externals = Table("externals", metadata, *_common())
+externals = Table("externals", metadata, *_common(), Column("published", Integer))
 
 # Old versions are kept: a task is checked by the definition that it was started with.
 external_versions = Table(
@@ -69,6 +69,7 @@ external_versions = Table(
     Column("external", _FID, ForeignKey("externals.fid", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("definition", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 crawlers = Table(

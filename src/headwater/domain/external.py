@@ -49,6 +49,18 @@ class External:
     #: Grows with each edit; sent to the EC, and kept with each task.
     version: int
     meta: dict[str, Any]
+    #: The version that crawlers run with; None while it is always the newest.
+    published: int | None = None
+
+    @property
+    def in_use(self) -> int:
+        """The version that a run begins with if it asks for none."""
+        return self.version if self.published is None else self.published
+
+    @property
+    def is_push(self) -> bool:
+        """Whether its crawler is a script that uploads by itself, and no server that is called."""
+        return self.definition.endpoint is None
 
     @property
     def name(self) -> str:

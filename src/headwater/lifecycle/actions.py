@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from headwater.catalog import notices, objects, receipts, segments, streams, tasks
+from headwater.catalog import externals, notices, objects, receipts, segments, streams, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.notices import Notice, NoticeKind
-from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import MovedMeanwhile, NotFound, TaskRemoved
@@ -53,19 +53,26 @@ class Opened:
 
 
 def create(
-    tx: Transaction, crawler_fid: str, overrides: Mapping[str, Any], *, vault: Vault, origin: Origin, at: datetime
+    tx: Transaction,
+    crawler_fid: str,
+    overrides: Mapping[str, Any],
+    *,
+    vault: Vault,
+    origin: Origin,
+    at: datetime,
+    version: int | None = None,
 ) -> Opened:
-    """Start a run of a crawler, or return its open one.
+    """Start a run of a crawler, or return its open one; ``version`` is its External's, otherwise the one in use.
 
     Raises:
-        NotFound: there is no such crawler.
+        NotFound: there is no such crawler, or no such version of its External.
         ParametersInvalid: crawler's parameters and overrides do not fit the External together.
     """
     crawler = objects.get(tx, CRAWLERS, crawler_fid)
-    external = objects.get(tx, EXTERNALS, crawler.external)
+    external = externals.to_run(tx, crawler.external, version)
     present = tasks.open_of(tx, crawler.fid)
     if present is not None:
-        return Opened(task=present, begun=False, push=_is_push(external))
+        return Opened(task=present, begun=False, push=external.is_push)
     task = Task(
         fid=new_fid(at),
         crawler=crawler.fid,
@@ -91,12 +98,19 @@ def create(
 
 
 def retry(
-    tx: Transaction, crawler_fid: str, fid: str, overrides: Mapping[str, Any], *, vault: Vault, at: datetime
+    tx: Transaction,
+    crawler_fid: str,
+    fid: str,
+    overrides: Mapping[str, Any],
+    *,
+    vault: Vault,
+    at: datetime,
+    version: int | None = None,
 ) -> Opened:
-    """Begin the next attempt of a task, or return the open task of its crawler.
+    """Begin the next attempt of a task, or return the open task of its crawler; ``version`` is as for a new task.
 
     Raises:
-        NotFound: there is no such crawler, or the task is not its.
+        NotFound: there is no such crawler or version, or the task is not its.
         TaskRemoved: the task is deleted.
         ParametersInvalid: the task's parameters and overrides do not fit the External together.
     """
@@ -104,10 +118,10 @@ def retry(
     task = objects.get(tx, TASKS, fid, lock=True)
     if task.crawler != crawler.fid:
         raise NotFound(f"crawler {crawler_fid} has no task {fid!r}")
-    external = objects.get(tx, EXTERNALS, crawler.external)
+    external = externals.to_run(tx, crawler.external, version)
     present = tasks.open_of(tx, crawler.fid)
     if present is not None:
-        return Opened(task=present, begun=False, push=_is_push(external))
+        return Opened(task=present, begun=False, push=external.is_push)
     if task.removed_at is not None:
         raise TaskRemoved(f"task {fid} is deleted; restore it before you retry it")
     next_attempt = again(
@@ -254,9 +268,9 @@ def take_out(tx: Transaction, task: Task, *, at: datetime) -> int | None:
 
 
 def _opened(tx: Transaction, task: Task, external: External, vault: Vault, *, begun: bool, at: datetime) -> Opened:
-    if begun and not _is_push(external):
+    if begun and not external.is_push:
         _notify(tx, task, external, NoticeKind.START, vault=vault, at=at)
-    return Opened(task=task, begun=begun, push=_is_push(external))
+    return Opened(task=task, begun=begun, push=external.is_push)
 
 
 def _report(
@@ -294,8 +308,8 @@ def end(tx: Transaction, task: Task, reason: Reason, *, vault: Vault, at: dateti
     ended = move(task, state, code=code, at=at, reason=reason, message=message.format(timeout=task.timeout))
     stored = tasks.change(tx, task, ended, at=at)
     unheard = notices.withdraw(tx, task.fid)
-    external = objects.get(tx, EXTERNALS, task.external)
-    if not unheard and not _is_push(external):
+    external = externals.at(tx, task.external, task.external_version)
+    if not unheard and not external.is_push:
         _notify(tx, stored, external, NoticeKind.END, vault=vault, at=at)
     return stored
 
@@ -324,18 +338,12 @@ def _notify(tx: Transaction, task: Task, external: External, kind: NoticeKind, *
     notices.add(tx, notice)
 
 
-def _params(
-    external: External, stored: Mapping[str, Any], overrides: Mapping[str, Any], vault: Vault
-) -> dict[str, Any]:
+def _params(external: External, stored: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
     parameters = external.definition.parameters
-    merged = vault.unseal_passwords({**stored, **keep_redacted(stored, overrides)})
+    merged = vault.unseal_passwords({**stored, **keep_redacted(stored, given)})
     return vault.seal_passwords(parameters, check_parameters(parameters, merged))
 
 
 def _first_deadline(external: External, crawler: Crawler, at: datetime) -> datetime | None:
     # An EC's silence counts from its answer: until then the start waits with us, however long we are down.
-    return at + timedelta(seconds=crawler.timeout) if _is_push(external) else None
-
-
-def _is_push(external: External) -> bool:
-    return external.definition.endpoint is None
+    return at + timedelta(seconds=crawler.timeout) if external.is_push else None

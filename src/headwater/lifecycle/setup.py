@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from headwater.catalog import crawlers, objects
+from headwater.catalog import crawlers, externals, objects
 from headwater.catalog.database import Transaction
-from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
+from headwater.catalog.objects import CRAWLERS, STREAMS
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, RequestInvalid
@@ -40,16 +40,17 @@ def create_crawler(
     credential: dict[str, Any] | None,
     vault: Vault,
     at: datetime,
+    version: int | None = None,
 ) -> Crawler:
-    """Set up a crawler.
+    """Set up a crawler; ``version`` of its External says what it is checked against, otherwise the one in use.
 
     Raises:
-        NotFound: there is no such External.
+        NotFound: there is no such External, or no such version of it.
         RequestInvalid: there is no such stream.
         ParametersInvalid: parameters or credential do not fit the External.
         StreamTaken: another crawler feeds the stream.
     """
-    external = objects.get(tx, EXTERNALS, external_fid)
+    external = externals.to_run(tx, external_fid, version)
     if objects.find(tx, STREAMS, stream) is None:
         detail = f"there is no stream {stream!r}"
         raise RequestInvalid(detail, flaws=[Flaw(pointer="/meta/links/0/from/fid", detail=detail)])
@@ -80,14 +81,16 @@ def change_crawler(
     credential: dict[str, Any] | None,
     vault: Vault,
     at: datetime,
+    version: int | None = None,
 ) -> Crawler:
-    """Set an existing crawler up anew; tasks that run go on as they were started.
+    """Set an existing crawler up anew, checked likewise; tasks that run go on as they were started.
 
     Raises:
+        NotFound: there is no such version of its External.
         ParametersInvalid: parameters or credential do not fit the External.
         MovedMeanwhile: somebody else has changed it since ``old`` was read.
     """
-    external = objects.get(tx, EXTERNALS, old.external)
+    external = externals.to_run(tx, old.external, version)
     sealed = old.sealed_credential
     if credential is not KEEP:
         check_credential(external.definition.credential, credential)

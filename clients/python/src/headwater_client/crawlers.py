@@ -26,6 +26,7 @@ class Crawlers(Part[D]):
         timeout: int | None = None,
         publish: str | None = None,
         meta: Mapping[str, Any] | None = None,
+        version: int | None = None,
     ) -> Question[Crawler]:
         """Set an External up to feed a stream.
 
@@ -39,13 +40,15 @@ class Crawlers(Part[D]):
             timeout: seconds of silence after which a running task times out.
             publish: ``live``: documents show as they come; ``on_success``: at once when the task ends with 200.
             meta: ``description``, ``image``, and whatever else is kept with it.
+            version: of the External, that ``params`` are for, where it is not the one in use.
         """
         links = [{"from": {"type": "streams", "fid": fid_of(stream)}}]
         body = {
             **given(params=params, credential=credential, schedule=schedule, timeout=timeout, publish=publish),
             "meta": {**parts.meta_of(name, meta), "links": links},
         }
-        return Question("POST", f"/actions/externals/{fid_of(external)}/crawler", reading(Crawler.read), json=body)
+        path = f"/actions/externals/{fid_of(external)}/crawler"
+        return Question("POST", path, reading(Crawler.read), params=given(version=version), json=body)
 
     @call
     def get(self, crawler: Ref) -> Question[Crawler]:
@@ -71,14 +74,30 @@ class Crawlers(Part[D]):
         return parts.listing(Crawler, "crawlers", filters)
 
     @call
-    def update(self, crawler: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[Crawler]:
-        """Merge fields into a crawler (RFC 7396: null removes)."""
-        return parts.writing(Crawler, "PATCH", "crawlers", crawler, fields=fields, if_version=if_version)
+    def update(
+        self,
+        crawler: Ref,
+        fields: Mapping[str, Any],
+        *,
+        if_version: int | None = None,
+        version: int | None = None,
+    ) -> Question[Crawler]:
+        """Merge fields into a crawler (RFC 7396: null removes); ``version`` is as in ``create``."""
+        asked = given(version=version)
+        return parts.writing(Crawler, "PATCH", "crawlers", crawler, fields=fields, if_version=if_version, params=asked)
 
     @call
-    def replace(self, crawler: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[Crawler]:
+    def replace(
+        self,
+        crawler: Ref,
+        fields: Mapping[str, Any],
+        *,
+        if_version: int | None = None,
+        version: int | None = None,
+    ) -> Question[Crawler]:
         """Overwrite a crawler's fields; those that are not given go back to their defaults."""
-        return parts.writing(Crawler, "PUT", "crawlers", crawler, fields=fields, if_version=if_version)
+        asked = given(version=version)
+        return parts.writing(Crawler, "PUT", "crawlers", crawler, fields=fields, if_version=if_version, params=asked)
 
     @call
     def delete(self, crawler: Ref, *, cascade: bool = False) -> Question[None]:

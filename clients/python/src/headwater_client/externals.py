@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater_client import parts
-from headwater_client.objects import External
-from headwater_client.questions import D, Pages, Part, Question, Ref, call, given, reading, walk
+from headwater_client.objects import External, ExternalVersion
+from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, reading, walk
 
 #: Fields whose names on the wire are of another habit.
 _WIRE = {"doc_id_field": "docIdField", "oauth_parameters": "oauthParameters"}
@@ -29,9 +29,29 @@ class Externals(Part[D]):
         return Question("POST", "/externals", reading(External.read), json=body)
 
     @call
-    def get(self, external: Ref) -> Question[External]:
-        """Read an External."""
-        return parts.getting(External, "externals", external)
+    def get(self, external: Ref, *, version: int | None = None) -> Question[External]:
+        """Read an External, as it is or as it was described at a version."""
+        return parts.getting(External, "externals", external, given(version=version))
+
+    @walk
+    def versions(self, external: Ref) -> Pages[ExternalVersion]:
+        """Iterate over the versions of an External, newest first."""
+        return Pages(f"/externals/{fid_of(external)}/versions", ExternalVersion.read, {"limit": parts.PAGE})
+
+    @call
+    def publish(self, external: Ref, version: int | None, *, if_version: int | None = None) -> Question[External]:
+        """Let crawlers run with a version of an External from now on; None is always the newest.
+
+        Args:
+            external: whose version.
+            version: which one.
+            if_version: only if the External is still at that version, so that nobody has edited it meanwhile.
+        """
+        headers = parts.if_match(if_version)
+        path = f"/actions/externals/{fid_of(external)}/publish"
+        return Question(
+            "POST", path, reading(External.read), json={"version": version}, headers=headers, is_harmless=True
+        )
 
     @walk
     def list(self, *, name: str | None = None) -> Pages[External]:

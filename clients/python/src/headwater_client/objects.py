@@ -97,6 +97,23 @@ class External(Object):
     #: What a crawler can be told.
     parameters: Sequence[Mapping[str, Any]]
     analysis: Mapping[str, Any] | None
+    #: The version that crawlers run with; None while it is always the newest.
+    published: int | None
+
+    @property
+    def in_use(self) -> int:
+        """The version that a run begins with if it asks for none."""
+        return self.version if self.published is None else self.published
+
+
+@dataclass(frozen=True)
+class ExternalVersion(Record):
+    """That an External was described anew."""
+
+    version: int
+    created_at: datetime
+    #: Whether crawlers run with it.
+    published: bool
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ def meta_of(name: str | None, meta: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(meta or {}), **given(name=name)}
 
 
-def getting(kind: type[R], path: str, ref: Ref) -> Question[R]:
+def getting(kind: type[R], path: str, ref: Ref, params: Mapping[str, Any] | None = None) -> Question[R]:
     """Ask for one object."""
-    return Question("GET", f"/{path}/{fid_of(ref)}", reading(kind.read), is_harmless=True)
+    return Question("GET", f"/{path}/{fid_of(ref)}", reading(kind.read), params=params or {}, is_harmless=True)
 
 
 def listing(kind: type[R], path: str, filters: Mapping[str, Any]) -> Pages[R]:
@@ -31,17 +31,29 @@ def listing(kind: type[R], path: str, filters: Mapping[str, Any]) -> Pages[R]:
     return Pages(f"/{path}", kind.read, {**filters, "limit": PAGE})
 
 
+def if_match(version: int | None) -> dict[str, str]:
+    """Return the headers that demand a version of an object; None demands none."""
+    return {} if version is None else {"If-Match": f'"{version}"'}
+
+
 def writing(
-    kind: type[R], method: str, path: str, ref: Ref, *, fields: Mapping[str, Any], if_version: int | None
+    kind: type[R],
+    method: str,
+    path: str,
+    ref: Ref,
+    *,
+    fields: Mapping[str, Any],
+    if_version: int | None,
+    params: Mapping[str, Any] | None = None,
 ) -> Question[R]:
     """Ask for a change of an object: ``PATCH`` merges, ``PUT`` overwrites."""
-    headers = {} if if_version is None else {"If-Match": f'"{if_version}"'}
     return Question(
         method,
         f"/{path}/{fid_of(ref)}",
         reading(kind.read),
+        params=params or {},
         json=fields,
-        headers=headers,
+        headers=if_match(if_version),
         is_harmless=if_version is None,
     )
 

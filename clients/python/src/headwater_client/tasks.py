@@ -18,19 +18,24 @@ class Tasks(Part[D]):
     """``hw.tasks``."""
 
     @call
-    def create(self, crawler: Ref, params: Mapping[str, Any] | None = None) -> Question[BegunTask]:
+    def create(
+        self, crawler: Ref, params: Mapping[str, Any] | None = None, *, version: int | None = None
+    ) -> Question[BegunTask]:
         """Start a run of a crawler; if it has an open one, return that, ``already_running``.
 
         Args:
             crawler: whose run.
             params: override the crawler's, key by key.
+            version: of its External, to try one that is not published.
         """
-        return _beginning(f"/actions/crawlers/{fid_of(crawler)}/task", params)
+        return _beginning(f"/actions/crawlers/{fid_of(crawler)}/task", params, version)
 
     @call
-    def retry(self, task: Task, params: Mapping[str, Any] | None = None) -> Question[BegunTask]:
+    def retry(
+        self, task: Task, params: Mapping[str, Any] | None = None, *, version: int | None = None
+    ) -> Question[BegunTask]:
         """Run a task again, as its next attempt, whose documents replace those of the former once it ends with 200."""
-        return _beginning(f"/actions/crawlers/{task.crawler}/task/{task.fid}", params)
+        return _beginning(f"/actions/crawlers/{task.crawler}/task/{task.fid}", params, version)
 
     @call
     def delete(self, task: Ref) -> Question[Task]:
@@ -116,8 +121,8 @@ def reporting(task_path: str, code: int, message: str | None, detail: Any, **hea
     return Question("POST", f"{task_path}/status", reading(Task.read), json=body, headers=headers, is_harmless=True)
 
 
-def _beginning(path: str, params: Mapping[str, Any] | None) -> Question[BegunTask]:
+def _beginning(path: str, params: Mapping[str, Any] | None, version: int | None) -> Question[BegunTask]:
     def begun(answer: httpx.Response) -> BegunTask:
         return BegunTask.begun(payload_of(answer), already_running=answer.status_code == _ALREADY_REPORTED)
 
-    return Question("POST", path, begun, json={"params": params or {}})
+    return Question("POST", path, begun, params=given(version=version), json={"params": params or {}})

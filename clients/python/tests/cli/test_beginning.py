@@ -54,9 +54,9 @@ def file(tmp_path) -> File:
     return File.named(str(path), None, None)
 
 
-def _begun(server: Server, file: File, params: dict | None = None, *, anew: bool = False):
+def _begun(server: Server, file: File, params: dict | None = None, *, anew: bool = False, version: int | None = None):
     with Headwater("http://x", "key", transport=httpx.MockTransport(server)) as headwater:
-        return begun(headwater, CRAWLER, file, params or {}, anew=anew)
+        return begun(headwater, CRAWLER, file, params or {}, anew=anew, version=version)
 
 
 def _same(file: File, /, **more) -> dict:
@@ -129,3 +129,12 @@ def test_stdin_does_not_join_the_task_of_a_file(file):
     server = Server(open_=_task(meta=_same(file)))
     with pytest.raises(Refusal, match=f"of another file, {Path(file.path).name}"):
         _begun(server, File.named("-", None, None))
+
+
+def test_an_open_task_of_another_version_is_not_gone_on_with(file):
+    held = {META: {**file.identity(), "attempt": 1}}
+    with pytest.raises(Refusal, match="with version 3 of the External") as refused:
+        _begun(Server(open_=_task(meta=held, external_version=3)), file, version=4)
+    assert refused.value.code is Code.GONE
+    assert _begun(Server(open_=_task(meta=held, external_version=4)), file, version=4).task.fid == FID
+    assert _begun(Server(open_=_task(meta=held, external_version=4)), file).task.fid == FID

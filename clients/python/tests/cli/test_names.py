@@ -47,3 +47,18 @@ def test_of_a_name_that_several_have_the_fids_are_listed():
     assert caught.value.code == Code.USAGE
     with pytest.raises(Refusal, match=f"{FIDS[9]}, …$"):
         _found("Books", *FIDS)
+
+
+@pytest.mark.parametrize(
+    ("published", "version", "wanted"),
+    [(None, None, 3), (2, None, 2), (2, 3, 3), (None, 1, 1)],
+)
+def test_an_external_is_found_as_a_run_begins_with_it(published, version, wanted):
+    def answer(request: httpx.Request) -> httpx.Response:
+        at = int(request.url.params.get("version", 3))
+        payload = {"fid": "e" * 32, "version": at, "published": published, "meta": {}, "created_at": None}
+        return httpx.Response(200, json={"payload": payload | {"updated_at": None}})
+
+    with Headwater("http://x", "key", transport=httpx.MockTransport(answer)) as headwater:
+        external = headwater.externals.get("e" * 32)
+        assert names.to_run(headwater, external, version).version == wanted

@@ -120,6 +120,7 @@ def create(
     stream: Into = None,
     new_stream: NewStream = None,
     param: Params = None,
+    version: words.Version = None,
     credential: User = None,
     password_stdin: PasswordStdin = False,
     publish: When = None,
@@ -137,12 +138,13 @@ def create(
     if (stream is None) == (new_stream is None):
         raise Refusal("say which stream: --stream STREAM, or --new-stream NAME", code=Code.USAGE)
     with access.connected(url) as headwater:
-        of = names.external(headwater, external)
+        of = names.to_run(headwater, names.external(headwater, external), version)
         fields: dict[str, Any] = {
             "params": parameters.completed(of.parameters, parameters.values(of.parameters, param or [])),
             "credential": credentials.asked(of, credential, from_stdin=password_stdin),
             "timeout": timeout,
             "publish": None if publish is None else publish.value,
+            "version": version,
         }
         if new_stream is None:
             made = headwater.crawlers.create(of, names.stream(headwater, stream or ""), name, **fields)

@@ -2,11 +2,12 @@
 
 # Annotations are not put off: on Python 3.9 typer does not resolve them.
 
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 from headwater_client.cli import words
+from headwater_client.cli.endings import Code, Refusal
 from headwater_client.cli.words import group
 
 app = group("Crawlers that somebody wrote, registered.")
@@ -14,6 +15,16 @@ app = group("Crawlers that somebody wrote, registered.")
 Described = Annotated[
     str, typer.Argument(metavar="FILE", help="A JSON object with the fields of the External; - is stdin.")
 ]
+
+
+AtVersion = Annotated[
+    Optional[int],
+    typer.Option("--version", metavar="N", min=1, help="As it was described at that version.", show_default=False),
+]
+ToPublish = Annotated[
+    Optional[int], typer.Argument(metavar="[VERSION]", min=1, help="The version.", show_default=False)
+]
+Newest = Annotated[bool, typer.Option("--newest", help="None in particular: always the newest.")]
 
 
 @app.command("list")
@@ -28,6 +39,7 @@ def list_externals(*, limit: words.Limit = 50, url: words.Url = None, as_json: w
     columns: list[Column[External]] = [
         Column("external", lambda external: external.fid, is_whole=True),
         Column("version", lambda external: external.version, is_number=True),
+        Column("published", lambda external: external.published, is_number=True, may_be_empty=True),
         Column("name", lambda external: external.name),
         Column("endpoint", lambda external: external.endpoint or "(push)"),
     ]
@@ -35,12 +47,60 @@ def list_externals(*, limit: words.Limit = 50, url: words.Url = None, as_json: w
 
 
 @app.command()
-def show(external: words.External, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
-    """Show an External."""
+def show(
+    external: words.External, *, version: AtVersion = None, url: words.Url = None, as_json: words.AsJson = False
+) -> None:
+    """Show an External, as it is or as it was described at a version."""
     from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        output.answer_object(names.external(headwater, external).raw, as_json=as_json)
+        found = names.external(headwater, external)
+        if version is not None:
+            found = headwater.externals.get(found, version=version)
+        output.answer_object(found.raw, as_json=as_json)
+
+
+@app.command()
+def versions(
+    external: words.External, *, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False
+) -> None:
+    """List the versions of an External, newest first."""
+    from headwater_client.cli import access, lists, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
+    from headwater_client.objects import ExternalVersion  # noqa: PLC0415 - likewise
+
+    with access.connected(url) as headwater:
+        fid = names.external(headwater, external).fid
+        found = output.first(lists.first(headwater, f"/externals/{fid}/versions", ExternalVersion, limit), limit)
+    columns: list[Column[ExternalVersion]] = [
+        Column("version", lambda each: each.version, is_number=True),
+        Column("age", lambda each: output.age(each.created_at), is_number=True),
+        Column("published", lambda each: "yes" if each.published else "", may_be_empty=True),
+    ]
+    output.answer_list(found, columns, "versions", as_json=as_json)
+
+
+@app.command()
+def publish(
+    external: words.External,
+    version: ToPublish = None,
+    *,
+    newest: Newest = False,
+    url: words.Url = None,
+    as_json: words.InJson = False,
+) -> None:
+    """Let crawlers run with a version of an External; tasks that run keep theirs."""
+    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
+
+    if (version is None) != newest:
+        raise Refusal("say which version: VERSION, or --newest for always the newest", code=Code.USAGE)
+    with access.connected(url) as headwater:
+        published = headwater.externals.publish(names.external(headwater, external), version)
+        if as_json:
+            output.answer_json(published.raw)
+        else:
+            which = "always the newest version" if version is None else f"version {version}"
+            typer.echo(f"Crawlers of External {published.fid} ({published.name}) run with {which}.")
 
 
 @app.command()

@@ -32,6 +32,16 @@ def external(headwater: Headwater, ref: str) -> External:
     return _found(headwater.externals, ref, "External")
 
 
+def to_run(headwater: Headwater, external: External, version: int | None) -> External:
+    """Return an External as a run begins with it: at a version, or else at the one in use.
+
+    Raises:
+        HeadwaterError: there is no such version.
+    """
+    wanted = external.in_use if version is None else version
+    return external if wanted == external.version else headwater.externals.get(external, version=wanted)
+
+
 def crawler(headwater: Headwater, ref: str) -> Crawler:
     """Return the crawler of that fid or name; raises as ``stream``."""
     return _found(headwater.crawlers, ref, "crawler")

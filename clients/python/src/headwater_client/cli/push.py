@@ -37,6 +37,7 @@ def push(
     form: Said = None,
     delimiter: Delimiter = None,
     param: words.Params = None,
+    version: words.Version = None,
     new: New = False,
     dry_run: DryRun = False,
     url: words.Url = None,
@@ -54,4 +55,4 @@ def push(
     from headwater_client.cli.pushing.files import File  # noqa: PLC0415 - likewise
 
     source = File.named(file, form, delimiter)
-    job.push(url, crawler, source, param or [], anew=new, only_count=dry_run, as_json=as_json)
+    job.push(url, crawler, source, param or [], version=version, anew=new, only_count=dry_run, as_json=as_json)

@@ -106,6 +106,7 @@ def start(
     crawler: words.Crawler,
     *,
     param: words.Params = None,
+    version: words.Version = None,
     watch: Watch = False,
     url: words.Url = None,
     as_json: words.AsJson = False,
@@ -118,8 +119,9 @@ def start(
 
     with access.connected(url) as headwater:
         fed = names.crawler(headwater, crawler)
-        values = parameters.values(headwater.externals.get(fed.external).parameters, param or [])
-        running.follow(headwater, headwater.tasks.create(fed, values), watch=watch, as_json=as_json)
+        external = names.to_run(headwater, headwater.externals.get(fed.external), version)
+        values = parameters.values(external.parameters, param or [])
+        running.follow(headwater, headwater.tasks.create(fed, values, version=version), watch=watch, as_json=as_json)
 
 
 @app.command()
@@ -127,6 +129,7 @@ def retry(
     task: words.Task,
     *,
     param: words.Params = None,
+    version: words.Version = None,
     watch: Watch = False,
     url: words.Url = None,
     as_json: words.AsJson = False,
@@ -139,8 +142,9 @@ def retry(
 
     with access.connected(url) as headwater:
         former = names.task(headwater, task)
-        values = parameters.values(headwater.externals.get(former.external).parameters, param or [])
-        running.follow(headwater, headwater.tasks.retry(former, values), watch=watch, as_json=as_json)
+        external = names.to_run(headwater, headwater.externals.get(former.external), version)
+        values = parameters.values(external.parameters, param or [])
+        running.follow(headwater, headwater.tasks.retry(former, values, version=version), watch=watch, as_json=as_json)
 
 
 @app.command()

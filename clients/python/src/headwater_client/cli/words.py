@@ -45,6 +45,16 @@ Params = Annotated[
         show_default=False,
     ),
 ]
+Version = Annotated[
+    Optional[int],
+    typer.Option(
+        "--version",
+        metavar="N",
+        min=1,
+        help="Of the External, instead of the published or newest one.",
+        show_default=False,
+    ),
+]
 AsOf = Annotated[
     Optional[int],
     typer.Option("--as-of", metavar="VERSION", help="As it stood at that stream version.", show_default=False),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 #: Under this name a task's ``meta`` says what is pushed to it.
 META = "push"
 _REDACTED = "********"
+_ANEW = "--new stops it and begins anew"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,15 @@ class Beginning:
     token: str | None
 
 
-def begun(headwater: Headwater, crawler: Crawler, file: File, params: Mapping[str, Any], *, anew: bool) -> Beginning:
+def begun(
+    headwater: Headwater,
+    crawler: Crawler,
+    file: File,
+    params: Mapping[str, Any],
+    *,
+    version: int | None = None,
+    anew: bool,
+) -> Beginning:
     """Start a task for a file, or return the open one that the same file was pushed to before.
 
     Args:
@@ -35,6 +44,7 @@ def begun(headwater: Headwater, crawler: Crawler, file: File, params: Mapping[st
         crawler: whose task.
         file: what will be pushed.
         params: override the crawler's.
+        version: of its External; None is the one in use.
         anew: whether an open task is stopped first.
 
     Raises:
@@ -42,11 +52,13 @@ def begun(headwater: Headwater, crawler: Crawler, file: File, params: Mapping[st
         HeadwaterError: it cannot be started.
     """
     identity = file.identity()
-    task = headwater.tasks.create(crawler, params)
+    task = headwater.tasks.create(crawler, params, version=version)
     if task.already_running and anew:
         headwater.tasks.stop(task)
-        task = headwater.tasks.create(crawler, params)
+        task = headwater.tasks.create(crawler, params, version=version)
     if task.already_running:
+        if version is not None and task.external_version != version:
+            raise _busy(f"task {task.fid} is open with version {task.external_version} of the External: {_ANEW}")
         _require_same(headwater.tasks.get(task), file, identity, params)
     known = {**(identity or {"file": file.name}), "attempt": task.attempt}
     if task.meta.get(META) != known:
@@ -60,18 +72,21 @@ def _require_same(task: Task, file: File, identity: Mapping[str, Any] | None, pa
     Raises:
         Refusal: it does not.
     """
-    mend = "--new stops it and begins anew"
     held: Mapping[str, Any] = task.meta.get(META) or {}
     if held.get("attempt") != task.attempt:
         if task.origin != "cli" or task.docs:
-            raise _busy(f"task {task.fid} of this crawler is open, and was not begun by 'headwater push': {mend}")
+            raise _busy(f"task {task.fid} of this crawler is open, and was not begun by 'headwater push': {_ANEW}")
     elif identity is None and held.get("size") is None and task.docs:
-        raise _busy(f"task {task.fid} is open, and what {file.name} gave it cannot be told from what comes now: {mend}")
+        raise _busy(
+            f"task {task.fid} is open, and what {file.name} gave it cannot be told from what comes now: {_ANEW}"
+        )
     elif any(held.get(name) != (identity or {}).get(name) for name in ("size", "digest")):
-        raise _busy(f"task {task.fid} is open with {task.docs:,} documents of another file, {held.get('file')}: {mend}")
+        raise _busy(
+            f"task {task.fid} is open with {task.docs:,} documents of another file, {held.get('file')}: {_ANEW}"
+        )
     other = [name for name, value in params.items() if task.params.get(name) not in (value, _REDACTED)]
     if other:
-        raise _busy(f"task {task.fid} is open with another value of {', '.join(other)}: {mend}")
+        raise _busy(f"task {task.fid} is open with another value of {', '.join(other)}: {_ANEW}")
 
 
 def _busy(why: str) -> Refusal:

@@ -32,6 +32,7 @@ def push(
     file: File,
     params: Sequence[str],
     *,
+    version: int | None,
     anew: bool,
     only_count: bool,
     as_json: bool,
@@ -44,7 +45,7 @@ def push(
     settled = access.access(url)
     with access.opened(settled) as headwater:
         fed = names.crawler(headwater, crawler)
-        external = headwater.externals.get(fed.external)
+        external = names.to_run(headwater, headwater.externals.get(fed.external), version)
         _prepare(file, external, fed)
         values = parameters.values(external.parameters, params)
         if only_count:
@@ -52,7 +53,7 @@ def push(
             return
         if file.size is not None:
             next(file.documents(), None)  # a file of another form is told before a task is begun
-        upload = Upload(headwater, settled, file, begun(headwater, fed, file, values, anew=anew))
+        upload = Upload(headwater, settled, file, begun(headwater, fed, file, values, version=version, anew=anew))
         task = _with_summary(headwater, upload.run())
         _tell(task, upload.course, as_json=as_json)
 
