@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 from headwater.api import (
     bulk,
+    checking,
     crawlers,
     ec,
     errors,
@@ -118,6 +119,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         streams,
         externals,
         versions,
+        checking,
         crawlers,
         tasks,
         undo,

@@ -44,6 +44,7 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "GET /links",
         "GET /externals/{fid}/versions",
         "POST /actions/externals/{fid}/publish",
+        "POST /actions/externals/{fid}/check",
         "POST /actions/externals/{fid}/crawler",
         "POST /actions/crawlers/{fid}/task",
         "POST /actions/crawlers/{fid}/task/{task_fid}",

@@ -22,6 +22,12 @@ def streams_of(crawler: str) -> Select[Any]:
     return select(tables.crawlers.c.stream).where(tables.crawlers.c.fid == crawler)
 
 
+def fed_by(tx: Transaction, external: str) -> list[str]:
+    """Return the streams that crawlers of an External feed, those of older crawlers first."""
+    wanted = select(tables.crawlers.c.stream).where(tables.crawlers.c.external == external)
+    return list(tx.execute(wanted.order_by(tables.crawlers.c.fid)).scalars())
+
+
 def add(tx: Transaction, crawler: Crawler) -> Crawler:
     """Store a new crawler.
 

@@ -96,6 +96,11 @@ class Checker:
 
         With faults, ids are missing and the list is of no more use.
         """
+        found = self.verdicts(block, faults)
+        return cast("list[str]", found) if not faults else [doc_id for doc_id in found if doc_id is not None]
+
+    def verdicts(self, block: Block, faults: Faults) -> list[str | None]:
+        """Return the same, line by line, with None for each document that is at fault."""
         lines = block.lines()
         found: list[str | None]
         missed: Iterable[int]
@@ -121,7 +126,7 @@ class Checker:
                 faults.invalid += 1
                 if faults.listing:
                     faults.tell(self._flaws(block, place, document, size=len(line)))
-        return cast("list[str]", found) if not faults else [doc_id for doc_id in found if doc_id is not None]
+        return found
 
     def _flaws(self, block: Block, place: int, document: Any, *, size: int) -> list[Flaw]:
         line, offset = int(block.numbers[place]), int(block.places[place])

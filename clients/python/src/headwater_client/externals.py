@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater_client import parts
-from headwater_client.objects import External, ExternalVersion
+from headwater_client.objects import Check, External, ExternalVersion
 from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, reading, walk
 
 #: Fields whose names on the wire are of another habit.
 _WIRE = {"doc_id_field": "docIdField", "oauth_parameters": "oauthParameters"}
+#: Seconds that all documents take to be checked, at most: the answer comes when they all are.
+_CHECKED_WITHIN = 3600.0
 
 
 class Externals(Part[D]):
@@ -52,6 +54,21 @@ class Externals(Part[D]):
         return Question(
             "POST", path, reading(External.read), json={"version": version}, headers=headers, is_harmless=True
         )
+
+    @call
+    def check(
+        self, external: Ref, schema: Mapping[str, Any] | bool | None, *, doc_id_field: str | None = None
+    ) -> Question[Check]:
+        """Tell which current documents of an External's crawlers a schema would refuse; nothing is stored.
+
+        Args:
+            external: whose crawlers' documents are checked.
+            schema: a JSON Schema.
+            doc_id_field: to try another one with it.
+        """
+        body = {"schema": schema, **given(docIdField=doc_id_field)}
+        path = f"/actions/externals/{fid_of(external)}/check"
+        return Question("POST", path, reading(Check.read), json=body, is_harmless=True, patience=_CHECKED_WITHIN)
 
     @walk
     def list(self, *, name: str | None = None) -> Pages[External]:

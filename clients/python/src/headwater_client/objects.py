@@ -117,6 +117,38 @@ class ExternalVersion(Record):
 
 
 @dataclass(frozen=True)
+class CheckedStream(Record):
+    """What a schema would do to the documents that a stream shows."""
+
+    stream: str
+    name: str | None
+    #: The stream version that was looked at, and how many documents it shows.
+    stream_version: int
+    documents: int
+    #: Documents that would be refused; and others that would have another id than they have.
+    failing: int
+    renamed: int
+    #: The first that would be refused: ``id``, ``task``, ``pointer``, ``keyword``, ``schema_pointer``, ``detail``.
+    examples: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Check(Record):
+    """What a schema would do to the current documents of an External's crawlers."""
+
+    #: Of all streams together.
+    documents: int
+    failing: int
+    renamed: int
+    streams: Sequence[CheckedStream]
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what an answer tells."""
+        return replace(super().read(payload), streams=[CheckedStream.read(each) for each in payload["streams"]])
+
+
+@dataclass(frozen=True)
 class Crawler(Object):
     """An External set up to feed one stream."""
 

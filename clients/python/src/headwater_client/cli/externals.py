@@ -21,6 +21,11 @@ AtVersion = Annotated[
     Optional[int],
     typer.Option("--version", metavar="N", min=1, help="As it was described at that version.", show_default=False),
 ]
+Schema = Annotated[str, typer.Argument(metavar="SCHEMA_FILE", help="A JSON Schema; - is stdin.")]
+DocIdField = Annotated[
+    Optional[str],
+    typer.Option("--doc-id-field", metavar="NAME", help="To try another one with it.", show_default=False),
+]
 ToPublish = Annotated[
     Optional[int], typer.Argument(metavar="[VERSION]", min=1, help="The version.", show_default=False)
 ]
@@ -119,3 +124,27 @@ def register(file: Described, *, url: words.Url = None, as_json: words.InJson = 
             output.answer_json(external.raw)
         else:
             typer.echo(f"External {external.fid} ({external.name}) {what}, version {external.version}.")
+
+
+@app.command()
+def check(
+    external: words.External,
+    schema: Schema,
+    *,
+    doc_id_field: DocIdField = None,
+    url: words.Url = None,
+    as_json: words.AsJson = False,
+) -> None:
+    """Tell which current documents a schema would refuse, if they were uploaded now; nothing is stored.
+
+    All documents that the External's crawlers brought and that show are checked. The exit code is 5 if any would be
+    refused.
+    """
+    from headwater_client.cli import access, checking, names, registering  # noqa: PLC0415 - help need not wait for it
+
+    tried = registering.read_json(schema)
+    with access.connected(url) as headwater:
+        found = headwater.externals.check(names.external(headwater, external), tried, doc_id_field=doc_id_field)
+    checking.answer(found, as_json=as_json)
+    if found.failing:
+        raise typer.Exit(Code.REJECTED)

@@ -47,13 +47,7 @@ def described(path: str) -> dict[str, Any]:
     Raises:
         Refusal: it is no JSON object with a name.
     """
-    try:
-        text = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        fields: Any = json.loads(text)
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise Refusal(f"{path} is no JSON: {error}", code=Code.USAGE) from error
+    fields = read_json(path)
     if not isinstance(fields, dict):
         raise Refusal(f"{path} holds no JSON object", code=Code.USAGE)
     found = cast("dict[str, Any]", fields)
@@ -61,6 +55,20 @@ def described(path: str) -> dict[str, Any]:
     if not isinstance(meta, dict) or not cast("dict[str, Any]", meta).get("name"):
         raise Refusal(f"{path} has no meta.name, by which the External is found again", code=Code.USAGE)
     return found
+
+
+def read_json(path: str) -> Any:
+    """Return what is in a file of JSON; ``-`` is stdin.
+
+    Raises:
+        Refusal: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes())
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Refusal(f"{path} is no JSON: {error}", code=Code.USAGE) from error
 
 
 def registered(headwater: Headwater, fields: Mapping[str, Any]) -> tuple[External, str]:
