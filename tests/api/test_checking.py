@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from headwater.api import checking
+from headwater.api.parts import MOST_CHECKS
 
 LINES = b'{"id": "a", "price": 1}\n{"id": "b", "price": "free"}\n{"id": "c"}\n'
 
@@ -120,6 +121,53 @@ async def test_a_check_of_nothing_is_refused(api, external, assert_problem):
     assert assert_problem(await _check(api, external), 400, "request-invalid")["errors"][0]["pointer"] == "/schema"
     assert_problem(await _check(api, external, schema=7), 400, "request-invalid")
     assert_problem(await _check(api, external, schema=True, limit=7), 400, "request-invalid")
+
+
+@pytest.fixture
+async def busy(api):
+    """A Headwater on which as many checks go on as may at once."""
+    checks = api.app.state.parts.checks
+    for _ in range(MOST_CHECKS):
+        await checks.acquire()
+    return checks
+
+
+async def test_so_many_go_on_at_once_and_others_wait(api, made, external, busy):
+    await made.done(await made.crawler(external), LINES)
+    waiting = asyncio.create_task(_check(api, external, schema=False))
+    # What is asked meanwhile is answered.
+    for _ in range(5):
+        assert (await api.get(f"/externals/{external['fid']}")).status_code == 200
+    assert not waiting.done()
+    busy.release()
+    assert (await waiting).json()["payload"]["failing"] == 3
+
+
+async def test_who_goes_away_while_waiting_leaves_nothing_behind(api, external, busy):
+    left, said = asyncio.Event(), []
+    body = [{"type": "http.request", "body": b'{"schema": true}', "more_body": False}]
+
+    async def receive():
+        if body:
+            return body.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        said.append(message)
+
+    path = f"/actions/externals/{external['fid']}/check"
+    headers = [(b"authorization", api.headers["authorization"].encode()), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "", "server": ("x", 80)}
+    asking = asyncio.create_task(api.app(scope | {"asgi": {"version": "3.0"}}, receive, send))
+    await asyncio.sleep(0.1)
+    assert said == []
+    left.set()
+    await asyncio.wait_for(asking, 10)
+    assert said[0]["status"] == 499
+    busy.release()
+    assert not busy.locked()
 
 
 class _Request:

@@ -135,10 +135,11 @@ async def _check(backend: Parts, fid: str, body: CheckBody) -> CheckOut:
     # In a thread, since a schema can be large. It is compiled once, and what is counted is each stream's own.
     checker = await backend.engine.ask(Checker, definition, external=external.name)
     checked: list[CheckedStreamOut] = []
-    for stream in streams:
-        seen = await judged(backend.reader, backend.engine, stream, lambda: Recheck(checker))
-        if seen is not None:
-            checked.append(CheckedStreamOut.of(seen))
+    async with backend.checks:
+        for stream in streams:
+            seen = await judged(backend.reader, backend.engine, stream, lambda: Recheck(checker))
+            if seen is not None:
+                checked.append(CheckedStreamOut.of(seen))
     return CheckOut(
         documents=sum(each.documents for each in checked),
         failing=sum(each.failing for each in checked),

@@ -1,5 +1,6 @@
 """What handlers work with; ``app.py`` joins it, and each request finds it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,9 @@ from headwater.streams.effects import Effects
 from headwater.streams.erasure import Eraser
 from headwater.streams.history import Historian
 from headwater.streams.reading import Reader
+
+#: They share one interpreter, so that more would be no faster.
+MOST_CHECKS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,8 @@ class Parts:
     #: Where ECs reach this Headwater.
     public_url: str
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
+    #: Checks of all documents that go on at once: others wait, so that threads are left to those who read.
+    checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHECKS))
 
 
 async def _parts(request: Request) -> Parts:  # asynchronous, since others are run in threads of their own
