@@ -24,7 +24,7 @@ from headwater.ingest.upload import Receipt, Uploads
 from headwater.lake.engine import Engine, lines
 from headwater.lake.inlining import Inlined
 from headwater.lake.store import LocalStore
-from headwater.lifecycle import actions, bulk
+from headwater.lifecycle import actions, bulk, publishing
 from headwater.lifecycle.actions import Opened
 from headwater.lifecycle.bulk import Moved
 from headwater.streams.changes import Follower
@@ -212,6 +212,11 @@ class World:
     async def stop(self, task: Task) -> Task:
         """Stop a task."""
         return await self.db.write(actions.stop, task.fid, vault=self.vault, at=self.at)
+
+    async def publish(self, task: Task) -> Task:
+        """Let a task in that a gate kept out."""
+        self.wait(seconds=1)
+        return await self.db.write(publishing.publish, task.fid, at=self.at)
 
     async def delete(self, task: Task) -> Task:
         """Delete a task."""

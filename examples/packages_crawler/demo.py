@@ -41,6 +41,8 @@ LONGEST_RUN = 60.0
 FIRST_PARAMS = {"pause": 30, "max_files": 60}
 #: What the second run overrides: null takes the limit away.
 SECOND_PARAMS = {"max_files": None, "extras": True}
+#: With which a run finds nothing.
+EMPTY_PARAMS = {"name": "no-such-package"}
 
 
 def play(stage: Stage, *, endpoint: str) -> dict[str, str]:
@@ -65,6 +67,7 @@ def play(stage: Stage, *, endpoint: str) -> dict[str, str]:
     second = run(stage, crawler, name="second run", params=SECOND_PARAMS)
     during = show_changes(stage, stream, second, before)
 
+    refuse_empty(stage, stream, crawler, during)
     refuse_uploads(stage)
     undo(stage, stream, second, before=before, during=during)
     show_log(stage, stream, {first: "first run", second: "second run"})
@@ -203,6 +206,25 @@ def show_changes(stage: Stage, stream: str, task: str, before: bytes) -> bytes:
             stage.show_line(Text(f"- {json.dumps(key)}: {json.dumps(old[name][key])}", "red"))
             stage.show_line(Text(f"+ {json.dumps(key)}: {json.dumps(new[name][key])}", "green"))
     return after
+
+
+def refuse_empty(stage: Stage, stream: str, crawler: str, before: bytes) -> None:
+    """Let a run find nothing, and see that a gate keeps it from looking like a success."""
+    stage.act(
+        "A run that finds nothing",
+        "No package has such a name. The crawler sees no fault in that and reports 200; a gate of its crawler does.",
+    )
+    gates = {"gates": {"min_docs": 1}}
+    stage.patch(f"/crawlers/{crawler}", gates)
+    stage.show(Text(json.dumps(gates), "dim"))
+    empty = stage.task(run(stage, crawler, name="empty run", params=EMPTY_PARAMS))
+    require(empty["reason"] == "gate_failed", f"the empty run ended with the reason {empty['reason']}")
+    verdict = Text(f"{empty['code']} {empty['state']}, {empty['reason']}: {empty['message']}", "yellow")
+    stage.console.print()
+    stage.show(verdict)
+    require(stage.export(stream) == before, "the empty run changed the stream")
+    stage.show(Text("✓ Nothing of the stream has changed.", "bold green"))
+    stage.patch(f"/crawlers/{crawler}", {"gates": None})
 
 
 def refuse_uploads(stage: Stage) -> None:

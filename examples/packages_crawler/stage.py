@@ -63,6 +63,14 @@ class Stage:
         """
         return self._call("POST", path, body, expect, name)
 
+    def patch(self, path: str, body: Any) -> Any:
+        """Change an object by a merge patch, and show that.
+
+        Raises:
+            Failed: it is not changed.
+        """
+        return self._call("PATCH", path, body, HTTPStatus.OK, "")
+
     def get(self, path: str) -> Any:
         """Get an object or a list, and show that.
 

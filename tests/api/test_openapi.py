@@ -51,6 +51,7 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "DELETE /actions/tasks/{fid}",
         "POST /actions/tasks/{fid}/restore",
         "POST /actions/tasks/{fid}/stop",
+        "POST /actions/tasks/{fid}/publish",
         "POST /actions/tasks/{task_id}/upload",
         "POST /actions/tasks/{task_id}/status",
         "GET /streams/{fid}/docs",

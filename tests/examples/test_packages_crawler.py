@@ -230,6 +230,8 @@ def test_the_demo_ends_with_0_and_the_stream_as_it_was(tmp_path):
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "The stream is byte for byte what it was." in ended.stdout
+    assert "200 done, gate_failed: not published, min_docs: 0 documents" in ended.stdout
+    assert "Nothing of the stream has changed." in ended.stdout
     assert (tmp_path / "demo-data" / "admin.key").exists()
     assert not (tmp_path / "demo-data" / "left-over").exists()
 

@@ -14,6 +14,7 @@
  *         │   ├── TaskClosed
  *         │   ├── TaskRemoved
  *         │   ├── TaskPurged
+ *         │   ├── NothingToPublish
  *         │   ├── StreamTaken
  *         │   ├── InUse
  *         │   ├── MovedMeanwhile
@@ -104,6 +105,8 @@ export class TaskClosed extends Conflict {}
 export class TaskRemoved extends Conflict {}
 /** Task's documents are purged. */
 export class TaskPurged extends Conflict {}
+/** Task has nothing to publish. */
+export class NothingToPublish extends Conflict {}
 /** Stream has a crawler already. */
 export class StreamTaken extends Conflict {}
 /** Object is in use. */

@@ -105,6 +105,16 @@ export class Tasks {
   }
 
   /**
+   * Let a task in that ended well and that a gate kept out of its stream.
+   *
+   * @param {Named} task
+   * @returns {Promise<Task>}
+   */
+  async publish(task) {
+    return (await this.#api.call("POST", ["actions", "tasks", fidOf(task), "publish"])).body["payload"];
+  }
+
+  /**
    * @param {Named} task
    * @returns {Promise<Task>}
    */

@@ -30,7 +30,7 @@
  * @property {string} origin
  * @property {number} code 0 new, 102 running, 200 done, 408 timed out, 410 stopped, other 4xx and 5xx failed.
  * @property {TaskState} state
- * @property {string | null} reason Why it ended; null while it is open.
+ * @property {string | null} reason Why it ended, `gate_failed` if well and unpublished; null while it is open.
  * @property {string | null} message What its crawler said last, for people.
  * @property {any} detail What it said beside it.
  * @property {number} docs Documents of the present attempt.

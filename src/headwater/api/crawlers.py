@@ -1,10 +1,11 @@
 """Crawlers: an External set up for a stream."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import BaseModel, Field, StrictInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 from headwater.api.auth import READS, WRITES
 from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, RunVersion, patched
@@ -17,6 +18,7 @@ from headwater.catalog.objects import CRAWLERS
 from headwater.catalog.vault import Vault, redact
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, MethodNotAllowed, RequestInvalid
+from headwater.domain.gates import Gates
 from headwater.domain.task import Publish, TaskState
 from headwater.lifecycle import removal, setup
 from headwater.lifecycle.setup import Setting
@@ -25,6 +27,35 @@ router = APIRouter(tags=["crawlers"])
 
 #: Seconds of silence after which a running task times out, where the caller says nothing.
 TIMEOUT = 3600
+#: No number of documents is higher, as databases count.
+HIGHEST = (1 << 31) - 1
+
+
+class GatesBody(RequestBody):
+    """What a run must hold to when it ends with 2xx, or it is not published; null lets everything pass."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    min_docs: Annotated[StrictInt, Field(ge=0, le=HIGHEST)] | None = Field(
+        default=None, description="The fewest documents that a run brings.", examples=[100]
+    )
+    max_shrink: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(
+        default=None,
+        description="By which share it may bring fewer documents than the crawler's last good run.",
+        examples=[0.4],
+    )
+    max_rejected: Annotated[float, Field(ge=0, le=HIGHEST, strict=True)] | None = Field(
+        default=None,
+        description="How many lines may have been rejected: below 1 a share of all lines, from 1 on a number of them.",
+        examples=[0.05],
+    )
+
+    @field_validator("max_rejected")
+    @classmethod
+    def _a_share_or_a_number(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError("from 1 on it is a number of lines, and whole")
+        return value
 
 
 class CrawlerFields(RequestBody):
@@ -47,6 +78,10 @@ class CrawlerFields(RequestBody):
         description="`live`: documents show as they are uploaded; `on_success`: at once when the task ends with 200.",
     )
 
+    gates: GatesBody | None = Field(
+        default=None, description="A run that ends with 2xx and fails one of them is kept out of the stream."
+    )
+
     @field_validator("schedule")
     @classmethod
     def _none_yet(cls, value: dict[str, Any] | None) -> None:
@@ -56,7 +91,12 @@ class CrawlerFields(RequestBody):
     def setting(self, meta: dict[str, Any]) -> Setting:
         """Return what the caller decides."""
         return Setting(
-            params=self.params, timeout=self.timeout, publish=self.publish, schedule=self.schedule, meta=meta
+            params=self.params,
+            timeout=self.timeout,
+            publish=self.publish,
+            schedule=self.schedule,
+            gates=None if self.gates is None else Gates(**self.gates.model_dump()),
+            meta=meta,
         )
 
 
@@ -108,6 +148,7 @@ class CrawlerOut(ObjectOut):
     schedule: dict[str, Any] | None
     timeout: int
     publish: Publish
+    gates: GatesBody | None
     state: TaskState | None = Field(description="Of its open task; null while it has none.")
 
 
@@ -123,6 +164,7 @@ def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
             schedule=crawler.schedule,
             timeout=crawler.timeout,
             publish=crawler.publish,
+            gates=None if crawler.gates is None else GatesBody.model_validate(crawler.gates),
             state=states.get(crawler.fid),
         )
         for crawler in found
@@ -233,6 +275,7 @@ def _body(crawler: Crawler) -> CrawlerBody:
             "schedule": crawler.schedule,
             "timeout": crawler.timeout,
             "publish": crawler.publish,
+            "gates": None if crawler.gates is None else asdict(crawler.gates),
             "meta": crawler.meta,
         }
     )

@@ -28,7 +28,7 @@ from headwater.catalog.objects import TASKS
 from headwater.catalog.vault import redact
 from headwater.domain.errors import MethodNotAllowed
 from headwater.domain.task import Origin, Reason, Task, TaskState
-from headwater.lifecycle import actions
+from headwater.lifecycle import actions, publishing
 from headwater.lifecycle.actions import Opened
 from headwater.lifecycle.dispatcher import task_endpoint
 
@@ -206,6 +206,16 @@ async def tasks_are_created_elsewhere() -> None:
 async def stop_task(fid: str, backend: Backend, response: Response) -> Envelope[TaskOut]:
     """End an open task with 410 and keep its documents; its EC is told."""
     task = await backend.db.write(actions.stop, fid, vault=backend.vault, at=backend.clock())
+    return answer(response, TaskOut.of(task))
+
+
+@router.post("/actions/tasks/{fid}/publish", dependencies=[WRITES], responses=fails(404, 409))
+async def publish_task(fid: str, backend: Backend, response: Response) -> Envelope[TaskOut]:
+    """Let a task in that a gate had kept out of its stream, with all its documents and at once.
+
+    They take the place that they would have had; of a retry they replace those of the former attempt.
+    """
+    task = await backend.db.write(publishing.publish, fid, at=backend.clock())
     return answer(response, TaskOut.of(task))
 
 

@@ -79,6 +79,11 @@ def shown(*tasks: str, but_attempt: int | None = None) -> ColumnElement[bool]:
     return showing if but_attempt is None else showing & (_segments.attempt != but_attempt)
 
 
+def shown_by_attempt(task: Task) -> ColumnElement[bool]:
+    """Name the segments of a task's present attempt that its stream shows now."""
+    return shown(task.fid) & (_segments.attempt == task.attempt)
+
+
 def waiting(task: Task) -> ColumnElement[bool]:
     """Name the segments of a task's present attempt that were never published."""
     return (_segments.task == task.fid) & (_segments.attempt == task.attempt) & _segments.added_version.is_(None)

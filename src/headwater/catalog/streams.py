@@ -110,7 +110,7 @@ def made_by(tx: Transaction, task: Task) -> int | None:
 
 def made_by_attempt(task: ColumnElement[str], attempt: ColumnElement[int]) -> Select[Any]:
     """Select the last stream version that an attempt made."""
-    own = (Change.UPLOAD, Change.PUBLISH, Change.REPLACE)
+    own = (Change.UPLOAD, Change.PUBLISH, Change.REPLACE, Change.WITHHOLD)
     return select(func.max(_log.version)).where(_log.task == task, _log.attempt == attempt, _log.change.in_(own))
 
 

@@ -85,6 +85,18 @@ crawlers = Table(
     Column("schedule", JSON(none_as_null=True)),
     Column("timeout", Integer, nullable=False),
     Column("publish", String(16), nullable=False),
+    Column("gates", JSON(none_as_null=True)),
+    Column("retries", Integer, nullable=False, server_default="0"),
+    Column("planned_at", UtcDateTime),
+    Column("next_run_at", UtcDateTime),
+    Column("last_skip", JSON(none_as_null=True)),
+    # The sweep for runs that are due reads this and never crawlers without a schedule.
+    Index(
+        "crawlers_by_next_run",
+        "next_run_at",
+        sqlite_where=text("next_run_at IS NOT NULL"),
+        postgresql_where=text("next_run_at IS NOT NULL"),
+    ),
 )
 
 #: True of open tasks, and of segments that compaction has not settled. Partial indexes are used only for questions
@@ -122,6 +134,8 @@ tasks = Table(
     Column("removed_at", UtcDateTime),
     Column("removed_version", BigInteger),
     Column("summary", JSON(none_as_null=True)),
+    Column("retried", Integer, nullable=False, server_default="0"),
+    Column("retry_at", UtcDateTime),
     ForeignKeyConstraint(["external", "external_version"], ["external_versions.external", "external_versions.version"]),
     # Unique: this index, not a check in code, is the rule of one open task for a crawler.
     Index("one_open_task", "crawler", unique=True, sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
@@ -131,6 +145,13 @@ tasks = Table(
         "deadline",
         sqlite_where=text("deadline IS NOT NULL"),
         postgresql_where=text("deadline IS NOT NULL"),
+    ),
+    # The sweep for automatic retries reads this.
+    Index(
+        "tasks_to_retry",
+        "retry_at",
+        sqlite_where=text("retry_at IS NOT NULL"),
+        postgresql_where=text("retry_at IS NOT NULL"),
     ),
     # What is yet to be summed up.
     Index(

@@ -6,15 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, bindparam, case, insert, null, select, text, update
+from sqlalchemy import Column, ColumnElement, Select, bindparam, case, insert, null, select, text, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from headwater.catalog import objects, streams, tables
 from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
 from headwater.domain.stream import Counts
-from headwater.domain.task import CODE_RUNNING, Attempt, Task, TaskFilter, TaskState, require_open
+from headwater.domain.task import CODE_RUNNING, Attempt, Reason, Task, TaskFilter, TaskState, require_open
 
 _tasks = tables.tasks.c
 _IS_NEW = _tasks.state == TaskState.NEW
@@ -121,6 +122,27 @@ def former_attempts(tx: Transaction, tasks: Collection[str]) -> list[Attempt]:
     return tx.values(select(tables.attempts).where(tables.attempts.c.task.in_(tasks)), Attempt)
 
 
+def last_good_docs(tx: Transaction, crawler: str) -> int | None:
+    """Return how many documents the last attempt of a crawler brought that was let into its stream, or None.
+
+    Attempts count that a retry has followed; those of tasks that are deleted do not.
+    """
+    former = tables.attempts.c
+    of_it = (_tasks.crawler == crawler) & _tasks.removed_at.is_(None)
+    runs = select(_tasks.docs, _tasks.ended_at).where(of_it, *_let_in(_tasks))
+    earlier = select(former.docs, former.ended_at).join(tables.tasks, _tasks.fid == former.task)
+    last = [
+        tx.execute(some.order_by(ended_at.desc()).limit(1)).one_or_none()
+        for some, ended_at in ((runs, _tasks.ended_at), (earlier.where(of_it, *_let_in(former)), former.ended_at))
+    ]
+    found = [(row.ended_at, row.docs) for row in last if row is not None]
+    return max(found)[1] if found else None
+
+
+def _let_in(columns: ReadOnlyColumnCollection[str, Column[Any]]) -> tuple[ColumnElement[bool], ...]:
+    return columns.state == TaskState.DONE, columns.reason != Reason.GATE_FAILED
+
+
 def matching(tx: Transaction, stream: str, wanted: TaskFilter, *, removed: bool, lock: bool = False) -> list[Task]:
     """Return the tasks of a stream that a filter means, oldest first: removed ones, or those that are not.
 
@@ -184,8 +206,9 @@ def to_sum_up(tx: Transaction, *, limit: int) -> list[Task]:
 
 
 def summed_up(tx: Transaction, task: Task, counts: Counts) -> None:
-    """Keep what an attempt did to its stream, if it is still the task's present one."""
-    of_it = (_tasks.fid == task.fid) & (_tasks.attempt == task.attempt) & _tasks.ended_at.is_not(None)
+    """Keep what an attempt did to its stream, if its task is still as it was when that was counted."""
+    # At that version of the task: what it did is another thing once a person has published it, say.
+    of_it = (_tasks.fid == task.fid) & (_tasks.version == task.version) & _tasks.ended_at.is_not(None)
     tx.execute(update(tables.tasks).where(of_it).values(summary=asdict(counts)))
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from headwater.domain.gates import Gates
 from headwater.domain.task import Publish
 
 
@@ -24,6 +25,8 @@ class Crawler:
     #: Seconds of silence after which a running task times out.
     timeout: int
     publish: Publish
+    #: What its tasks must hold to when they end well, or they are not published; None lets all pass.
+    gates: Gates | None = None
     created_at: datetime
     updated_at: datetime
     version: int

@@ -13,6 +13,7 @@
     │   ├── TaskClosed
     │   ├── TaskRemoved
     │   ├── TaskPurged
+    │   ├── NothingToPublish
     │   ├── StreamTaken
     │   ├── InUse
     │   ├── MovedMeanwhile
@@ -137,6 +138,10 @@ class TaskRemoved(Conflict):
 
 class TaskPurged(Conflict):
     """Task's documents are purged."""
+
+
+class NothingToPublish(Conflict):
+    """Task has nothing to publish."""
 
 
 class StreamTaken(Conflict):

@@ -38,6 +38,8 @@ class Change(StrEnum):
     UPLOAD = "upload"
     PUBLISH = "publish"
     REPLACE = "replace"
+    #: A gate took out what an attempt had shown while it ran.
+    WITHHOLD = "withhold"
     REMOVE = "remove"
     RESTORE = "restore"
     ERASE = "erase"

@@ -28,6 +28,10 @@ class Reason(StrEnum):
     SILENT = "silent"
     STOPPED_BY_USER = "stopped_by_user"
     DELETED_BY_USER = "deleted_by_user"
+    #: It ended well and failed a gate of its crawler, which keeps its documents out of the stream.
+    GATE_FAILED = "gate_failed"
+    #: It had failed a gate, and a person let it in.
+    PUBLISHED_BY_USER = "published_by_user"
 
 
 class Origin(StrEnum):
@@ -48,6 +52,9 @@ class Publish(StrEnum):
 
 #: In these states a task takes documents and status reports.
 OPEN = frozenset({TaskState.NEW, TaskState.RUNNING})
+
+#: Why a task ended whose crawler had said so.
+REPORTED = frozenset({Reason.REPORTED, Reason.GATE_FAILED, Reason.PUBLISHED_BY_USER})
 
 _ENDS = {TaskState.DONE, TaskState.FAILED, TaskState.TIMED_OUT, TaskState.STOPPED}
 

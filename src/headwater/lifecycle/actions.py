@@ -27,6 +27,7 @@ from headwater.domain.task import (
     CODE_STOPPED,
     CODE_TIMED_OUT,
     OPEN,
+    REPORTED,
     Origin,
     Reason,
     Task,
@@ -37,6 +38,7 @@ from headwater.domain.task import (
     require_unpurged,
     state_of,
 )
+from headwater.lifecycle import publishing
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +157,7 @@ def report(
     task = objects.get(tx, TASKS, fid, lock=True)
     if attempt is not None and attempt != task.attempt:
         raise MovedMeanwhile(f"attempt {attempt} of task {fid} is over: it is at attempt {task.attempt} now")
-    if task.removed_at is None and not task.is_open and task.reason is Reason.REPORTED and task.code == code:
+    if task.removed_at is None and not task.is_open and task.reason in REPORTED and task.code == code:
         return task  # said before, and heard
     require_open(task)
     return _report(tx, task, state, code=code, message=message, detail=detail, at=at)
@@ -279,20 +281,8 @@ def _report(
     reason = None if state in OPEN else Reason.REPORTED
     moved = replace(move(task, state, code=code, at=at, reason=reason, message=message, detail=detail), heard_at=at)
     if state is TaskState.DONE:
-        _publish(tx, task, at=at)
+        moved = publishing.judge(tx, task, moved, at=at)
     return tasks.change(tx, task, moved, at=at)
-
-
-def _publish(tx: Transaction, task: Task, *, at: datetime) -> None:
-    """Let a successful attempt take its place: what waited shows, and former attempts' documents go."""
-    waiting, former = segments.waiting(task), segments.shown(task.fid, but_attempt=task.attempt)
-    coming, going = segments.docs_in(tx, waiting), segments.docs_in(tx, former)
-    if coming is None and going is None:
-        return
-    change = Change.PUBLISH if going is None else Change.REPLACE
-    version = streams.advance(tx, task, change, docs=(coming or 0) + (going or 0), at=at)
-    segments.take_out(tx, former, version=version)
-    segments.publish(tx, waiting, version=version)
 
 
 _ENDS = {

@@ -12,6 +12,7 @@ from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.external import External, check_credential
 from headwater.domain.fid import new_fid
+from headwater.domain.gates import Gates
 from headwater.domain.parameter import check_parameters
 from headwater.domain.task import Publish
 
@@ -24,6 +25,7 @@ class Setting:
     timeout: int
     publish: Publish
     schedule: dict[str, Any] | None
+    gates: Gates | None = None
     meta: dict[str, Any]
 
 
@@ -65,6 +67,7 @@ def create_crawler(
         schedule=setting.schedule,
         timeout=setting.timeout,
         publish=setting.publish,
+        gates=setting.gates,
         created_at=at,
         updated_at=at,
         version=1,
@@ -104,6 +107,7 @@ def change_crawler(
         schedule=setting.schedule,
         timeout=setting.timeout,
         publish=setting.publish,
+        gates=setting.gates,
         meta=setting.meta,
         **objects.edited(at, old.version),
     )

@@ -27,7 +27,7 @@ class Standing(StrEnum):
     REPLACED = "replaced"
     #: It waits for its task to end well.
     WAITING = "waiting"
-    #: It waited for its attempt to end well, and that did not.
+    #: Its attempt did not end well, or failed a gate, before or after the document showed for a while.
     UNPUBLISHED = "unpublished"
 
 
@@ -183,8 +183,11 @@ def _version(known: _Known, one: _Lying, *, is_shown: bool) -> Version:
 
 def _why_not(known: _Known, writing: _Writing, one: _Lying) -> Standing:
     removals = [row.removed_version for row in one.rows if row.removed_version is not None]
-    if removals and known.took_out.get(max(removals)) is Change.REPLACE:
+    change = known.took_out.get(max(removals)) if removals else None
+    if change is Change.REPLACE:
         return Standing.REPLACED
+    if change is Change.WITHHOLD:
+        return Standing.UNPUBLISHED
     if removals:
         # Its task is back, and did not bring it along: a later version of the task's own came with it.
         return Standing.REMOVED if writing.task.removed_at is not None else Standing.COVERED

@@ -25,6 +25,7 @@ class Crawlers(Part[D]):
         schedule: Mapping[str, Any] | None = None,
         timeout: int | None = None,
         publish: str | None = None,
+        gates: Mapping[str, float | None] | None = None,
         meta: Mapping[str, Any] | None = None,
         version: int | None = None,
     ) -> Question[Crawler]:
@@ -39,12 +40,14 @@ class Crawlers(Part[D]):
             schedule: when to run.
             timeout: seconds of silence after which a running task times out.
             publish: ``live``: documents show as they come; ``on_success``: at once when the task ends with 200.
+            gates: ``min_docs``, ``max_shrink``, ``max_rejected``: what a run must hold to, or it is not published.
             meta: ``description``, ``image``, and whatever else is kept with it.
             version: of the External, that ``params`` are for, where it is not the one in use.
         """
         links = [{"from": {"type": "streams", "fid": fid_of(stream)}}]
         body = {
             **given(params=params, credential=credential, schedule=schedule, timeout=timeout, publish=publish),
+            **given(gates=gates),
             "meta": {**parts.meta_of(name, meta), "links": links},
         }
         path = f"/actions/externals/{fid_of(external)}/crawler"

@@ -10,7 +10,8 @@
     │   ├── NotFound                                                                                    404
     │   ├── MethodNotAllowed                                                                            405
     │   ├── DocumentInvalid                                                                             406
-    │   ├── TaskClosed, TaskRemoved, TaskPurged, StreamTaken, InUse, MovedMeanwhile, UploadInFlight     409
+    │   ├── TaskClosed, TaskRemoved, TaskPurged, NothingToPublish, StreamTaken, InUse,
+    │   │   MovedMeanwhile, UploadInFlight                                                            409
     │   ├── VersionMismatch                                                                             412
     │   ├── UploadTooLarge, DocumentTooLarge, RequestTooLarge                                           413
     │   ├── ContentTypeUnknown, EncodingUnknown                                                         415
@@ -114,6 +115,10 @@ class TaskRemoved(Problem):
 
 class TaskPurged(Problem):
     """The task's documents are gone for good."""
+
+
+class NothingToPublish(Problem):
+    """No gate had kept the task out, or it brought nothing."""
 
 
 class StreamTaken(Problem):

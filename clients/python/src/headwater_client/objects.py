@@ -162,6 +162,8 @@ class Crawler(Object):
     timeout: int
     #: ``live`` or ``on_success``.
     publish: str
+    #: ``min_docs``, ``max_shrink``, ``max_rejected``: what a run must hold to, or it is not published.
+    gates: Mapping[str, float | None] | None
     #: Of its open task; None while it has none.
     state: str | None
 
@@ -192,7 +194,7 @@ class Task(Object):
     code: int
     #: ``new``, ``running``, ``done``, ``timed_out``, ``failed`` or ``stopped``.
     state: str
-    #: Why it ended.
+    #: Why it ended; ``gate_failed`` if it ended well and is not published.
     reason: str | None
     message: str | None
     detail: Any
@@ -266,7 +268,7 @@ class LogEntry(Record):
 
     version: int
     at: datetime
-    #: ``upload``, ``publish``, ``replace``, ``remove``, ``restore`` or ``erase``.
+    #: ``upload``, ``publish``, ``replace``, ``withhold``, ``remove``, ``restore`` or ``erase``.
     change: str
     task: str | None
     attempt: int | None

@@ -65,6 +65,11 @@ class Tasks(Part[D]):
         return Question("POST", f"/actions/tasks/{fid_of(task)}/stop", reading(Task.read), is_harmless=True)
 
     @call
+    def publish(self, task: Ref) -> Question[Task]:
+        """Let a task in that ended well and that a gate kept out of its stream."""
+        return Question("POST", f"/actions/tasks/{fid_of(task)}/publish", reading(Task.read), is_harmless=True)
+
+    @call
     def status(self, task: Ref, code: int, message: str | None = None, detail: Any = None) -> Question[Task]:
         """Report how a task goes, in its crawler's place: 102 goes on, 2xx is done, 4xx and 5xx failed."""
         return reporting(f"/actions/tasks/{fid_of(task)}", code, message, detail)

@@ -1,0 +1,88 @@
+"""Gates: what a run must have brought to be let into its stream."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What a crawler's runs must hold to when they end well; None lets everything pass."""
+
+    #: The fewest documents that an attempt brings.
+    min_docs: int | None = None
+    #: By which share, 0 to 1, an attempt may bring fewer documents than the last good one of its crawler.
+    max_shrink: float | None = None
+    #: How many lines may have been rejected: below 1 a share of all lines, from 1 on a number of them.
+    max_rejected: float | None = None
+
+    @property
+    def are_open(self) -> bool:
+        """Whether there is nothing that could fail."""
+        return self == Gates()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateFailure:
+    """A gate that did not let an attempt pass."""
+
+    #: Its name, ``min_docs``.
+    gate: str
+    #: What the crawler's gate says.
+    limit: float
+    #: What the attempt came to.
+    value: float
+    #: What that means, in a few words.
+    said: str
+
+
+def failures(gates: Gates, *, docs: int, rejected: int, before: int | None) -> list[GateFailure]:
+    """Return the gates that an attempt fails which brought so many documents and had so many lines rejected.
+
+    ``before`` is what the last good attempt of its crawler brought; None if there was none, which any number passes.
+    """
+    return [*_too_few(gates, docs), *_shrunk(gates, docs, before), *_too_bad(gates, docs, rejected)]
+
+
+def _too_few(gates: Gates, docs: int) -> Iterator[GateFailure]:
+    if gates.min_docs is not None and docs < gates.min_docs:
+        said = f"{counted(docs)}, and at least {gates.min_docs} are wanted"
+        yield GateFailure(gate="min_docs", limit=gates.min_docs, value=docs, said=said)
+
+
+def _shrunk(gates: Gates, docs: int, before: int | None) -> Iterator[GateFailure]:
+    if gates.max_shrink is None or not before:
+        return
+    # A quotient of whole numbers is the nearest double, and so is what was written: 0.3 is never just above 0.3.
+    shrunk = (before - docs) / before
+    if shrunk > gates.max_shrink:
+        said = (
+            f"{counted(docs)}, {shrunk:.1%} fewer than the {before} of the last good run, and {gates.max_shrink:.1%} "
+            "are let pass"
+        )
+        yield GateFailure(gate="max_shrink", limit=gates.max_shrink, value=shrunk, said=said)
+
+
+def _too_bad(gates: Gates, docs: int, rejected: int) -> Iterator[GateFailure]:
+    most = gates.max_rejected
+    if most is None or not rejected:
+        return
+    lines = docs + rejected
+    told = f"{rejected} of {lines} lines were rejected"
+    if most >= 1 and rejected > most:
+        yield GateFailure(gate="max_rejected", limit=most, value=rejected, said=f"{told}, and {most:g} are let pass")
+    elif most < 1 and rejected / lines > most:
+        said = f"{told}, {rejected / lines:.1%}, and {most:.1%} are let pass"
+        yield GateFailure(gate="max_rejected", limit=most, value=rejected / lines, said=said)
+
+
+def counted(docs: int) -> str:
+    """Return a number of documents in words."""
+    return "1 document" if docs == 1 else f"{docs} documents"
+
+
+def verdict(failed: Sequence[GateFailure], *, message: str | None, detail: Any) -> tuple[str, dict[str, Any]]:
+    """Return the message and the detail of a task that failed gates; what its crawler had said is kept in them."""
+    said = "; ".join(f"{one.gate}: {one.said}" for one in failed)
+    gates = [{"gate": one.gate, "limit": one.limit, "value": one.value} for one in failed]
+    return f"not published, {said}", {"gates": gates, "message": message, "detail": detail}

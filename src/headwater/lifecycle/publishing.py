@@ -1,0 +1,103 @@
+"""Whether, and when, the documents of a run that ended well show in its stream."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog.database import Transaction
+from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
+from headwater.domain.crawler import Crawler
+from headwater.domain.errors import NothingToPublish, TaskPurged, TaskRemoved
+from headwater.domain.gates import failures, verdict
+from headwater.domain.stream import Change
+from headwater.domain.task import Reason, Task, TaskState
+
+
+def judge(tx: Transaction, old: Task, done: Task, *, at: datetime) -> Task:
+    """Let an attempt that ended well take its place in the stream, or keep it out if it fails a gate of its crawler.
+
+    ``old`` is the task before its end, locked for us, ``done`` as it is to be stored; returned is what to store.
+    """
+    crawler: Crawler = objects.get(tx, CRAWLERS, old.crawler)
+    if crawler.gates is not None and not crawler.gates.are_open:
+        before = tasks.last_good_docs(tx, crawler.fid)
+        failed = failures(crawler.gates, docs=old.docs, rejected=old.rejected, before=before)
+        if failed:
+            _withhold(tx, old, at=at)
+            message, detail = verdict(failed, message=done.message, detail=done.detail)
+            return replace(done, reason=Reason.GATE_FAILED, message=message, detail=detail)
+    _take_place(tx, old, at=at)
+    return done
+
+
+def publish(tx: Transaction, fid: str, *, at: datetime) -> Task:
+    """Let a task in that a gate had kept out: its documents take the place that they would have had.
+
+    Raises:
+        NotFound: there is no such task.
+        TaskRemoved: it is deleted.
+        TaskPurged: its documents are no longer kept.
+        NothingToPublish: no gate had kept it out, or it brought nothing.
+    """
+    task = objects.get(tx, TASKS, fid, lock=True)
+    if task.removed_at is not None:
+        raise TaskRemoved(f"task {fid} is deleted; restore it before you publish it")
+    if task.reason is Reason.PUBLISHED_BY_USER:
+        return task
+    if task.reason is not Reason.GATE_FAILED:
+        raise NothingToPublish(_why_nothing(task))
+    # Locked, so that what is found to be kept is not purged meanwhile.
+    objects.get(tx, STREAMS, task.stream, lock=True)
+    kept = segments.of_attempt(tx, task)
+    if not kept and task.docs:
+        raise TaskPurged(
+            f"task {fid} failed a gate at {task.ended_at:%Y-%m-%d %H:%M} UTC and its documents are purged since; "
+            "run it again"
+        )
+    former = segments.shown(task.fid, but_attempt=task.attempt)
+    going = segments.docs_in(tx, former)
+    if not kept and going is None:
+        raise NothingToPublish(
+            f"task {fid} brought no documents, so that there is nothing to let into the stream; if the source is "
+            "empty by right, loosen the gates of its crawler"
+        )
+    coming = sum(segment.docs for segment in kept)
+    change = Change.PUBLISH if going is None else Change.REPLACE
+    version = streams.advance(tx, task, change, docs=coming + (going or 0), at=at)
+    segments.take_out(tx, former, version=version)
+    segments.publish(tx, segments.waiting(task), version=version)
+    segments.put_back(tx, [one for one in kept if one.removed_version is not None], version=version, at=at)
+    # What it did is another thing now, and is counted anew. Which gate it had failed stays in its detail.
+    return tasks.change(tx, task, replace(task, reason=Reason.PUBLISHED_BY_USER, summary=None), at=at)
+
+
+def _take_place(tx: Transaction, task: Task, *, at: datetime) -> None:
+    """Let a successful attempt take its place: what waited shows, and former attempts' documents go."""
+    waiting, former = segments.waiting(task), segments.shown(task.fid, but_attempt=task.attempt)
+    coming, going = segments.docs_in(tx, waiting), segments.docs_in(tx, former)
+    if coming is None and going is None:
+        return
+    change = Change.PUBLISH if going is None else Change.REPLACE
+    version = streams.advance(tx, task, change, docs=(coming or 0) + (going or 0), at=at)
+    segments.take_out(tx, former, version=version)
+    segments.publish(tx, waiting, version=version)
+
+
+def _withhold(tx: Transaction, task: Task, *, at: datetime) -> None:
+    """Take out what an attempt has shown so far; what former attempts left stays, and what waited waits on."""
+    shown = segments.shown_by_attempt(task)
+    docs = segments.docs_in(tx, shown)
+    if docs is not None:
+        version = streams.advance(tx, task, Change.WITHHOLD, docs=docs, at=at)
+        segments.take_out(tx, shown, version=version)
+
+
+def _why_nothing(task: Task) -> str:
+    if task.is_open:
+        return f"task {task.fid} stands at {task.code} ({task.state}); its gates are looked at when it ends with 2xx"
+    if task.reason is Reason.REPORTED and task.state is TaskState.DONE:
+        return f"task {task.fid} passed its gates, and is published since it ended"
+    return (
+        f"task {task.fid} ended with {task.code} ({task.state}): only a task that ended with 2xx and failed a gate "
+        "can be let in by hand; retry this one"
+    )
