@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
 
 from headwater.api import (
+    attempts,
     bulk,
     checking,
     crawlers,
@@ -46,6 +47,7 @@ from headwater.lake.inlining import Inlined
 from headwater.lake.store import LocalStore
 from headwater.lifecycle.dispatcher import Dispatcher
 from headwater.lifecycle.outbound import Outbound
+from headwater.lifecycle.scheduler import Scheduler
 from headwater.preparation import prepare, secret_key
 from headwater.settings import Settings
 from headwater.streams.changes import Follower
@@ -122,6 +124,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         checking,
         crawlers,
         tasks,
+        attempts,
         undo,
         bulk,
         ec,
@@ -161,7 +164,13 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
         stack.callback(uploads.close)
         stack.push_async_callback(outbound.close)
         dispatcher = Dispatcher(
-            db, outbound, vault=vault, public_url=settings.reached_at, clock=now, pauses=settings.notice_pauses
+            db,
+            outbound,
+            vault=vault,
+            public_url=settings.reached_at,
+            clock=now,
+            pauses=settings.notice_pauses,
+            retry_pauses=settings.retry_pauses,
         )
         follower = Follower(db, engine)
         stack.callback(follower.close)
@@ -170,6 +179,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             stack.callback(patient.close)
             for loop in (
                 dispatcher.run(),
+                Scheduler(db, vault=vault, clock=now).run(),
                 Tally(db, patient).run(),
                 Compaction(db, patient, store, clock=now).run(),
                 Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run(),
@@ -189,6 +199,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             vault=vault,
             clock=now,
             public_url=settings.reached_at,
+            retry_pauses=settings.retry_pauses,
         )
 
 

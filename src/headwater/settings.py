@@ -115,6 +115,12 @@ class Settings(BaseSettings):
         default=(2.0, 6.0, 16.0, 36.0),
         description="Seconds between tries to reach a crawler; there is one try more than pauses.",
     )
+    retry_pauses: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...], NoDecode, BeforeValidator(_numbers), Field(min_length=1)
+    ] = Field(
+        default=(60.0, 300.0, 900.0, 3600.0),
+        description="Seconds before each automatic retry of a task; the last one holds for all that follow.",
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
     )

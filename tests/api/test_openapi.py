@@ -65,6 +65,7 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "GET /streams/{fid}/log",
         "GET /streams/{fid}/export",
         "GET /tasks/{fid}/docs",
+        "GET /tasks/{fid}/attempts",
         "GET /healthz",
         "GET /readyz",
     }

@@ -10,7 +10,7 @@ from headwater.domain.errors import MovedMeanwhile, NotFound, ParametersInvalid,
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.stream import Change
 from headwater.domain.task import Publish, Reason, TaskState
-from headwater.lifecycle import actions
+from headwater.lifecycle import actions, endings
 
 EC = "http://ec.test"
 LANGUAGE = Parameter(name="language", type=ParameterType.LIST, options=("de", "en"), req=True)
@@ -295,7 +295,7 @@ async def test_a_silent_task_is_timed_out_and_its_ec_told(world):
     ends = []
     for seconds in (59, 60):
         at = heard + timedelta(seconds=seconds)
-        ends.append(await world.db.write(actions.time_out, vault=world.vault, at=at, limit=10))
+        ends.append(await world.db.write(endings.time_out, vault=world.vault, at=at, limit=10))
     assert ends == [0, 1]
     ended = await world.now(task)
     assert (ended.code, ended.state, ended.reason) == (408, TaskState.TIMED_OUT, Reason.SILENT)

@@ -41,6 +41,7 @@
  * @property {string | null} heard_at
  * @property {string | null} deadline
  * @property {string | null} ended_at
+ * @property {string | null} [retry_at] When it is retried by itself.
  * @property {string | null} removed_at Set while its documents are removed from the stream.
  * @property {{added: number, changed: number, unchanged: number, removed: number} | null} [summary]
  *

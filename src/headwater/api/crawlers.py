@@ -29,6 +29,8 @@ router = APIRouter(tags=["crawlers"])
 TIMEOUT = 3600
 #: No number of documents is higher, as databases count.
 HIGHEST = (1 << 31) - 1
+#: So often a task may be retried by itself.
+MOST_RETRIES = 100
 
 
 class GatesBody(RequestBody):
@@ -82,6 +84,12 @@ class CrawlerFields(RequestBody):
         default=None, description="A run that ends with 2xx and fails one of them is kept out of the stream."
     )
 
+    retries: Annotated[StrictInt, Field(ge=0, le=MOST_RETRIES)] = Field(
+        default=0,
+        description="How often a task that failed or timed out is retried by itself, after growing pauses.",
+        examples=[3],
+    )
+
     @field_validator("schedule")
     @classmethod
     def _none_yet(cls, value: dict[str, Any] | None) -> None:
@@ -96,6 +104,7 @@ class CrawlerFields(RequestBody):
             publish=self.publish,
             schedule=self.schedule,
             gates=None if self.gates is None else Gates(**self.gates.model_dump()),
+            retries=self.retries,
             meta=meta,
         )
 
@@ -149,6 +158,7 @@ class CrawlerOut(ObjectOut):
     timeout: int
     publish: Publish
     gates: GatesBody | None
+    retries: int
     state: TaskState | None = Field(description="Of its open task; null while it has none.")
 
 
@@ -165,6 +175,7 @@ def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
             timeout=crawler.timeout,
             publish=crawler.publish,
             gates=None if crawler.gates is None else GatesBody.model_validate(crawler.gates),
+            retries=crawler.retries,
             state=states.get(crawler.fid),
         )
         for crawler in found
@@ -276,6 +287,7 @@ def _body(crawler: Crawler) -> CrawlerBody:
             "timeout": crawler.timeout,
             "publish": crawler.publish,
             "gates": None if crawler.gates is None else asdict(crawler.gates),
+            "retries": crawler.retries,
             "meta": crawler.meta,
         }
     )

@@ -115,6 +115,7 @@ async def report_status(
             message=body.message,
             detail=body.detail,
             at=backend.clock(),
+            pauses=backend.retry_pauses,
         )
     except TaskRemoved as error:
         raise _gone(speaker, error) from error

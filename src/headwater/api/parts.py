@@ -1,7 +1,7 @@
 """What handlers work with; ``app.py`` joins it, and each request finds it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
@@ -41,6 +41,8 @@ class Parts:
     clock: Callable[[], datetime]
     #: Where ECs reach this Headwater.
     public_url: str
+    #: Seconds before each automatic retry of a task.
+    retry_pauses: Sequence[float]
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     #: Checks of all documents that go on at once: others wait, so that threads are left to those who read.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHECKS))

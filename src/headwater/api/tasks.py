@@ -96,6 +96,7 @@ class TaskOut(ObjectOut):
     heard_at: datetime | None = Field(examples=["2026-03-01T12:29:58.000000Z"])
     deadline: datetime | None = Field(description="When it times out unless it is heard from.", examples=[None])
     ended_at: datetime | None = Field(examples=["2026-03-01T12:30:00.000000Z"])
+    retry_at: datetime | None = Field(description="When it is retried by itself.", examples=[None])
     removed_at: datetime | None = Field(description="Set while its documents are removed from the stream.")
     summary: CountsOut | None = Field(
         description="What its present attempt did to the stream; counted some time after its end."
@@ -204,7 +205,10 @@ async def tasks_are_created_elsewhere() -> None:
 
 @router.post("/actions/tasks/{fid}/stop", dependencies=[WRITES], responses=fails(404, 409))
 async def stop_task(fid: str, backend: Backend, response: Response) -> Envelope[TaskOut]:
-    """End an open task with 410 and keep its documents; its EC is told."""
+    """End an open task with 410 and keep its documents; its EC is told.
+
+    One that failed and waits to be retried by itself is not retried any more.
+    """
     task = await backend.db.write(actions.stop, fid, vault=backend.vault, at=backend.clock())
     return answer(response, TaskOut.of(task))
 

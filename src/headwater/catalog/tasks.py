@@ -15,7 +15,16 @@ from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
 from headwater.domain.stream import Counts
-from headwater.domain.task import CODE_RUNNING, Attempt, Reason, Task, TaskFilter, TaskState, require_open
+from headwater.domain.task import (
+    CODE_RUNNING,
+    Attempt,
+    Reason,
+    Task,
+    TaskFilter,
+    TaskState,
+    present_attempt,
+    require_open,
+)
 
 _tasks = tables.tasks.c
 _IS_NEW = _tasks.state == TaskState.NEW
@@ -122,6 +131,20 @@ def former_attempts(tx: Transaction, tasks: Collection[str]) -> list[Attempt]:
     return tx.values(select(tables.attempts).where(tables.attempts.c.task.in_(tasks)), Attempt)
 
 
+def attempts_of(tx: Transaction, fid: str, *, before: int | None, limit: int) -> list[Attempt]:
+    """Return a task's attempts, the newest first: those before an attempt, if it is given.
+
+    Raises:
+        NotFound: there is no such task.
+    """
+    task = objects.get(tx, TASKS, fid)
+    former = tables.attempts.c
+    wanted = select(tables.attempts).where(former.task == fid).order_by(former.attempt.desc()).limit(limit)
+    if before is not None:
+        return tx.values(wanted.where(former.attempt < before), Attempt)
+    return [present_attempt(task), *tx.values(wanted, Attempt)][:limit]
+
+
 def last_good_docs(tx: Transaction, crawler: str) -> int | None:
     """Return how many documents the last attempt of a crawler brought that was let into its stream, or None.
 
@@ -184,7 +207,7 @@ def _as_text(value: Any) -> bytes:
 
 def marked_removed(tx: Transaction, fids: Sequence[str], *, version: int | None, at: datetime) -> None:
     """Mark tasks as removed from their stream by a version."""
-    _mark(tx, fids, removed_at=at, removed_version=version, updated_at=at)
+    _mark(tx, fids, removed_at=at, removed_version=version, retry_at=None, updated_at=at)
 
 
 def marked_restored(tx: Transaction, fids: Sequence[str], *, at: datetime) -> None:
@@ -223,6 +246,13 @@ def silent_since(tx: Transaction, at: datetime, *, limit: int) -> list[Task]:
     # Ordered by deadline, not fid: PostgreSQL would otherwise walk the primary key past years of ended tasks.
     wanted = TASKS.rows.where(_tasks.deadline <= at).order_by(_tasks.deadline).limit(limit)
     return tx.values(wanted.with_for_update(skip_locked=True), Task)
+
+
+def to_retry(tx: Transaction, *, at: datetime, limit: int) -> list[str]:
+    """Return tasks that are to be retried by now and whose crawler has no open one, longest due first."""
+    is_busy = _tasks.crawler.in_(select(_tasks.crawler).where(_IS_OPEN))
+    wanted = select(_tasks.fid).where(_tasks.retry_at <= at, ~is_busy).order_by(_tasks.retry_at).limit(limit)
+    return list(tx.execute(wanted).scalars())
 
 
 def pardon(tx: Transaction, *, at: datetime, grace: timedelta) -> int:

@@ -27,6 +27,8 @@ class Crawler:
     publish: Publish
     #: What its tasks must hold to when they end well, or they are not published; None lets all pass.
     gates: Gates | None = None
+    #: How often a task that failed or timed out is run again by itself.
+    retries: int = 0
     created_at: datetime
     updated_at: datetime
     version: int

@@ -1,6 +1,6 @@
 """A task, one run of a crawler, with its state machine."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -77,7 +77,7 @@ CODE_FAILED = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt of a task that a retry has followed, as it ended; its fields are those of the task."""
+    """One attempt of a task, as it ended or stands; its fields are those of the task."""
 
     task: str
     attempt: int
@@ -164,6 +164,10 @@ class Task:
     removed_version: int | None = None
     #: What its present attempt did to the stream; None until that is counted, some time after its end.
     summary: Counts | None = None
+    #: How often it was retried by itself since a person last asked for it.
+    retried: int = 0
+    #: When it is to be retried by itself; None if it is not.
+    retry_at: datetime | None = None
     created_at: datetime
     updated_at: datetime
     version: int
@@ -259,8 +263,9 @@ def again(
     publish: Publish,
     deadline: datetime | None,
     at: datetime,
+    retried: int = 0,
 ) -> Task:
-    """Return the task at the beginning of its next attempt.
+    """Return the task at the beginning of its next attempt, its automatic retries since a person's among ``retried``.
 
     Raises:
         TaskRemoved: it is deleted.
@@ -286,4 +291,12 @@ def again(
         deadline=deadline,
         ended_at=None,
         summary=None,
+        retried=retried,
+        retry_at=None,
     )
+
+
+def present_attempt(task: Task) -> Attempt:
+    """Return a task's present attempt, as it stands."""
+    names = {field.name for field in fields(Attempt)} - {"task"}
+    return Attempt(task=task.fid, **{name: getattr(task, name) for name in names})

@@ -3,7 +3,7 @@
 What an EC is to hear of an action is written as a notice with it; ``dispatcher.py`` delivers it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
-from headwater.domain.errors import MovedMeanwhile, NotFound, TaskRemoved
+from headwater.domain.errors import MovedMeanwhile, NotFound, RequestInvalid, TaskRemoved
 from headwater.domain.external import External
 from headwater.domain.fid import new_fid
 from headwater.domain.parameter import check_parameters
@@ -24,8 +24,6 @@ from headwater.domain.stream import Change
 from headwater.domain.task import (
     CODE_NEW,
     CODE_RUNNING,
-    CODE_STOPPED,
-    CODE_TIMED_OUT,
     OPEN,
     REPORTED,
     Origin,
@@ -38,7 +36,7 @@ from headwater.domain.task import (
     require_unpurged,
     state_of,
 )
-from headwater.lifecycle import publishing
+from headwater.lifecycle import endings, publishing, retries
 
 log = structlog.get_logger(__name__)
 
@@ -108,8 +106,11 @@ def retry(
     vault: Vault,
     at: datetime,
     version: int | None = None,
+    by_itself: bool = False,
 ) -> Opened:
     """Begin the next attempt of a task, or return the open task of its crawler; ``version`` is as for a new task.
+
+    ``by_itself`` says that no person asks for it, whose word would begin to count automatic retries anew.
 
     Raises:
         NotFound: there is no such crawler or version, or the task is not its.
@@ -133,6 +134,7 @@ def retry(
         timeout=crawler.timeout,
         publish=crawler.publish,
         deadline=_first_deadline(external, crawler, at),
+        retried=task.retried + 1 if by_itself else 0,
         at=at,
     )
     # The EC is about to hear of this task again; that a former attempt ended is old news.
@@ -144,8 +146,33 @@ def retry(
     return _opened(tx, stored, external, vault, begun=begun, at=at)
 
 
+def retry_due(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Opened | None:
+    """Begin the next attempt of a task that is to be retried by itself, unless that is over.
+
+    Raises:
+        ParametersInvalid: the task's parameters do not fit the External any more.
+    """
+    task = objects.find(tx, TASKS, fid, lock=True)
+    if task is None or not retries.is_due(task, at=at):
+        return None
+    opened = retry(tx, task.crawler, fid, {}, vault=vault, at=at, by_itself=True)
+    if opened.push:
+        raise RequestInvalid("its External has no endpoint any more, so that a script would have to begin it")
+    if opened.begun:
+        log.info("task.retried", task=fid, crawler=task.crawler, attempt=opened.task.attempt)
+    return opened
+
+
 def report(
-    tx: Transaction, fid: str, *, attempt: int | None, code: int, message: str | None, detail: Any, at: datetime
+    tx: Transaction,
+    fid: str,
+    *,
+    attempt: int | None,
+    code: int,
+    message: str | None,
+    detail: Any,
+    at: datetime,
+    pauses: Sequence[float] = retries.PAUSES,
 ) -> Task:
     """Take a crawler's word on how its task goes; ``attempt`` is the one that it speaks for, if it said so.
 
@@ -160,11 +187,11 @@ def report(
     if task.removed_at is None and not task.is_open and task.reason in REPORTED and task.code == code:
         return task  # said before, and heard
     require_open(task)
-    return _report(tx, task, state, code=code, message=message, detail=detail, at=at)
+    return _report(tx, task, state, code=code, message=message, detail=detail, at=at, pauses=pauses)
 
 
 def stop(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
-    """End a task that a person wants no more of, and keep its documents.
+    """End a task that a person wants no more of, and keep its documents; one that is to be retried is not.
 
     Raises:
         NotFound, TaskRemoved, TaskClosed: there is nothing to stop.
@@ -172,8 +199,10 @@ def stop(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
     task = objects.get(tx, TASKS, fid, lock=True)
     if task.state is TaskState.STOPPED and task.removed_at is None:
         return task
+    if task.retry_at is not None:
+        return tasks.change(tx, task, replace(task, retry_at=None), at=at)
     require_open(task)
-    return end(tx, task, Reason.STOPPED_BY_USER, vault=vault, at=at)
+    return endings.end(tx, task, Reason.STOPPED_BY_USER, vault=vault, at=at)
 
 
 def delete(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
@@ -186,8 +215,9 @@ def delete(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
     if task.removed_at is not None:
         return task
     if task.is_open:
-        task = end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
-    return tasks.change(tx, task, replace(task, removed_at=at, removed_version=take_out(tx, task, at=at)), at=at)
+        task = endings.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
+    version = take_out(tx, task, at=at)
+    return tasks.change(tx, task, replace(task, removed_at=at, removed_version=version, retry_at=None), at=at)
 
 
 def restore(tx: Transaction, fid: str, *, at: datetime) -> Task:
@@ -210,15 +240,6 @@ def restore(tx: Transaction, fid: str, *, at: datetime) -> Task:
     return tasks.change(tx, task, replace(task, removed_at=None, removed_version=None), at=at)
 
 
-def time_out(tx: Transaction, *, vault: Vault, at: datetime, limit: int) -> int:
-    """End tasks that were not heard from in time; return how many."""
-    silent = tasks.silent_since(tx, at, limit=limit)
-    for task in silent:
-        end(tx, task, Reason.SILENT, vault=vault, at=at)
-        log.info("task.timed_out", task=task.fid, crawler=task.crawler, heard_at=task.heard_at)
-    return len(silent)
-
-
 def started(
     tx: Transaction,
     notice: Notice,
@@ -228,6 +249,7 @@ def started(
     message: str | None,
     detail: Any,
     at: datetime,
+    pauses: Sequence[float] = retries.PAUSES,
 ) -> None:
     """Take the EC's answer to a start."""
     notices.done(tx, notice)
@@ -239,17 +261,26 @@ def started(
     if task.state is TaskState.RUNNING and code == CODE_RUNNING:
         tasks.heard(tx, task, at=at)  # what it has reported meanwhile says more than that it took the task
     elif task.is_open:
-        _report(tx, task, state_of(code), code=code, message=message, detail=detail, at=at)
+        _report(tx, task, state_of(code), code=code, message=message, detail=detail, at=at, pauses=pauses)
 
 
-def not_started(tx: Transaction, notice: Notice, *, code: int, message: str, detail: Any, at: datetime) -> None:
+def not_started(
+    tx: Transaction,
+    notice: Notice,
+    *,
+    code: int,
+    message: str,
+    detail: Any,
+    at: datetime,
+    pauses: Sequence[float] = retries.PAUSES,
+) -> None:
     """Fail a task that its EC did not take."""
     notices.done(tx, notice)
     task = told_of(tx, notice, lock=True)
     if task is None or not task.is_open:
         return
     failed = move(task, TaskState.FAILED, code=code, at=at, reason=Reason.START_FAILED, message=message, detail=detail)
-    tasks.change(tx, task, failed, at=at)
+    tasks.change(tx, task, retries.planned(tx, failed, pauses=pauses, at=at), at=at)
 
 
 def told_of(tx: Transaction, notice: Notice, *, lock: bool = False) -> Task | None:
@@ -271,61 +302,26 @@ def take_out(tx: Transaction, task: Task, *, at: datetime) -> int | None:
 
 def _opened(tx: Transaction, task: Task, external: External, vault: Vault, *, begun: bool, at: datetime) -> Opened:
     if begun and not external.is_push:
-        _notify(tx, task, external, NoticeKind.START, vault=vault, at=at)
+        endings.notify(tx, task, external, NoticeKind.START, vault=vault, at=at)
     return Opened(task=task, begun=begun, push=external.is_push)
 
 
 def _report(
-    tx: Transaction, task: Task, state: TaskState, *, code: int, message: str | None, detail: Any, at: datetime
+    tx: Transaction,
+    task: Task,
+    state: TaskState,
+    *,
+    code: int,
+    message: str | None,
+    detail: Any,
+    at: datetime,
+    pauses: Sequence[float],
 ) -> Task:
     reason = None if state in OPEN else Reason.REPORTED
     moved = replace(move(task, state, code=code, at=at, reason=reason, message=message, detail=detail), heard_at=at)
     if state is TaskState.DONE:
         moved = publishing.judge(tx, task, moved, at=at)
-    return tasks.change(tx, task, moved, at=at)
-
-
-_ENDS = {
-    Reason.SILENT: (TaskState.TIMED_OUT, CODE_TIMED_OUT, "not heard from for {timeout} seconds"),
-    Reason.STOPPED_BY_USER: (TaskState.STOPPED, CODE_STOPPED, "stopped"),
-    Reason.DELETED_BY_USER: (TaskState.STOPPED, CODE_STOPPED, "deleted"),
-}
-
-
-def end(tx: Transaction, task: Task, reason: Reason, *, vault: Vault, at: datetime) -> Task:
-    """End an open task from our side, and let its EC know, unless it never heard of it."""
-    state, code, message = _ENDS[reason]
-    ended = move(task, state, code=code, at=at, reason=reason, message=message.format(timeout=task.timeout))
-    stored = tasks.change(tx, task, ended, at=at)
-    unheard = notices.withdraw(tx, task.fid)
-    external = externals.at(tx, task.external, task.external_version)
-    if not unheard and not external.is_push:
-        _notify(tx, stored, external, NoticeKind.END, vault=vault, at=at)
-    return stored
-
-
-def _notify(tx: Transaction, task: Task, external: External, kind: NoticeKind, *, vault: Vault, at: datetime) -> None:
-    target = {
-        "endpoint": external.definition.endpoint,
-        "headers": external.definition.headers,
-        "version": task.external_version,
-        # An end must find its way even when the task is gone by then.
-        "callback": task.callback,
-    }
-    notice = Notice(
-        fid=new_fid(at),
-        task=task.fid,
-        attempt=task.attempt,
-        kind=kind,
-        sealed_target=vault.seal(target),
-        code=task.code,
-        message=task.message,
-        tries=0,
-        due_at=at,
-        leased_until=None,
-        created_at=at,
-    )
-    notices.add(tx, notice)
+    return tasks.change(tx, task, retries.planned(tx, moved, pauses=pauses, at=at), at=at)
 
 
 def _params(external: External, stored: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from headwater.catalog.segments import batched
 from headwater.catalog.vault import Vault
 from headwater.domain.stream import Change, Stream
 from headwater.domain.task import Reason, TaskFilter
-from headwater.lifecycle import actions
+from headwater.lifecycle import endings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def revert(tx: Transaction, fid: str, wanted: TaskFilter, *, vault: Vault, at: d
     found = tasks.matching(tx, fid, wanted, removed=False, lock=True)
     for task in found:
         if task.is_open:
-            actions.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
+            endings.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
     fids = [task.fid for task in found]
     shown = [segments.shown(*some) for some in batched(fids)]
     docs = [held for held in (segments.docs_in(tx, named) for named in shown) if held is not None]

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from headwater.catalog.objects import CRAWLERS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.task import CODE_FAILED, TaskState
-from headwater.lifecycle import actions
+from headwater.lifecycle import actions, endings, retries
 from headwater.lifecycle.outbound import ANSWER_WITHIN, Accepted, Again, Outbound, Refused, Target
 
 log = structlog.get_logger(__name__)
@@ -47,8 +48,10 @@ class Dispatcher:
         public_url: str,
         clock: Callable[[], datetime],
         pauses: Sequence[float] = PAUSES,
+        retry_pauses: Sequence[float] = retries.PAUSES,
     ) -> None:
         """Tell ECs to upload to ``public_url``."""
+        self._retry_pauses = retry_pauses
         self._db = db
         self._outbound = outbound
         self._vault = vault
@@ -86,7 +89,8 @@ class Dispatcher:
 
     async def turn(self, *, at: datetime) -> None:
         """End what fell silent, and begin to deliver what is due."""
-        while await self._db.write(actions.time_out, vault=self._vault, at=at, limit=MOST_SILENT) == MOST_SILENT:
+        end = partial(endings.time_out, vault=self._vault, at=at, limit=MOST_SILENT, pauses=self._retry_pauses)
+        while await self._db.write(end) == MOST_SILENT:
             pass
         free = MOST_AT_ONCE - len(self._under_way)
         if free <= 0:
@@ -123,7 +127,7 @@ class Dispatcher:
             if notice.tries + 1 <= len(self._pauses):
                 await self._db.write(notices.put_off, notice, until=self._clock() + self._pause(notice, fault))
             else:
-                await self._db.write(_give_up_start, notice, fault, at=self._clock())
+                await self._give_up(notice, fault, at=self._clock())
 
     async def _start(self, notice: Notice, target: Target) -> None:
         body = await self._db.read(self._start_body, notice)
@@ -143,13 +147,17 @@ class Dispatcher:
                     message=outcome.message,
                     detail=outcome.detail,
                     at=at,
+                    pauses=self._retry_pauses,
                 )
             case Again() if notice.tries + 1 <= len(self._pauses):
                 log.warning("task.start_put_off", task=notice.task, attempt=notice.attempt, why=outcome.why)
                 await self._db.write(_put_off_start, notice, outcome, at=at, until=at + self._pause(notice, outcome))
             case Again() | Refused():
                 log.warning("task.start_failed", task=notice.task, attempt=notice.attempt, why=outcome.why)
-                await self._db.write(_give_up_start, notice, outcome, at=at)
+                await self._give_up(notice, outcome, at=at)
+
+    async def _give_up(self, notice: Notice, outcome: Again | Refused, *, at: datetime) -> None:
+        await self._db.write(_give_up_start, notice, outcome, at=at, pauses=self._retry_pauses)
 
     async def _end(self, notice: Notice, target: Target) -> None:
         callback = await self._db.read(_callback, notice)
@@ -202,12 +210,15 @@ def _put_off_start(tx: Transaction, notice: Notice, outcome: Again, *, at: datet
         tasks.change(tx, task, waiting, at=at)
 
 
-def _give_up_start(tx: Transaction, notice: Notice, outcome: Again | Refused, *, at: datetime) -> None:
+def _give_up_start(
+    tx: Transaction, notice: Notice, outcome: Again | Refused, *, at: datetime, pauses: Sequence[float]
+) -> None:
     task = objects.find(tx, TASKS, notice.task)
     if isinstance(outcome, Again) and task is not None and task.state is TaskState.RUNNING:
         notices.done(tx, notice)  # heard from meanwhile: its silence timer decides
         return
-    actions.not_started(tx, notice, code=CODE_FAILED, message=outcome.why, detail=outcome.detail, at=at)
+    said = {"message": outcome.why, "detail": outcome.detail}
+    actions.not_started(tx, notice, code=CODE_FAILED, at=at, pauses=pauses, **said)
 
 
 def _callback(tx: Transaction, notice: Notice) -> str | None:

@@ -26,6 +26,7 @@ class Setting:
     publish: Publish
     schedule: dict[str, Any] | None
     gates: Gates | None = None
+    retries: int = 0
     meta: dict[str, Any]
 
 
@@ -48,7 +49,7 @@ def create_crawler(
 
     Raises:
         NotFound: there is no such External, or no such version of it.
-        RequestInvalid: there is no such stream.
+        RequestInvalid: there is no such stream, or nothing that could be started by itself.
         ParametersInvalid: parameters or credential do not fit the External.
         StreamTaken: another crawler feeds the stream.
     """
@@ -57,6 +58,7 @@ def create_crawler(
         detail = f"there is no stream {stream!r}"
         raise RequestInvalid(detail, flaws=[Flaw(pointer="/meta/links/0/from/fid", detail=detail)])
     check_credential(external.definition.credential, credential)
+    _require_startable(external, setting)
     crawler = Crawler(
         fid=new_fid(at),
         external=external.fid,
@@ -68,6 +70,7 @@ def create_crawler(
         timeout=setting.timeout,
         publish=setting.publish,
         gates=setting.gates,
+        retries=setting.retries,
         created_at=at,
         updated_at=at,
         version=1,
@@ -90,10 +93,12 @@ def change_crawler(
 
     Raises:
         NotFound: there is no such version of its External.
+        RequestInvalid: there is nothing that could be started by itself.
         ParametersInvalid: parameters or credential do not fit the External.
         MovedMeanwhile: somebody else has changed it since ``old`` was read.
     """
     external = externals.to_run(tx, old.external, version)
+    _require_startable(external, setting)
     sealed = old.sealed_credential
     if credential is not KEEP:
         check_credential(external.definition.credential, credential)
@@ -108,10 +113,25 @@ def change_crawler(
         timeout=setting.timeout,
         publish=setting.publish,
         gates=setting.gates,
+        retries=setting.retries,
         meta=setting.meta,
         **objects.edited(at, old.version),
     )
     return objects.save(tx, CRAWLERS, old, new)
+
+
+def _require_startable(external: External, setting: Setting) -> None:
+    """Raise if a crawler is to run by itself and nobody could start it."""
+    if not external.is_push:
+        return
+    wanted = {"retries": setting.retries > 0}
+    flaws = [
+        Flaw(pointer=f"/{name}", detail="the External has no endpoint (push): its script begins each run by itself")
+        for name, is_wanted in wanted.items()
+        if is_wanted
+    ]
+    if flaws:
+        raise RequestInvalid(f"Headwater cannot start this crawler: {flaws[0].message}", flaws=flaws)
 
 
 def _sealed_params(external: External, values: dict[str, Any], vault: Vault) -> dict[str, Any]:

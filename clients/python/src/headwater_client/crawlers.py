@@ -26,6 +26,7 @@ class Crawlers(Part[D]):
         timeout: int | None = None,
         publish: str | None = None,
         gates: Mapping[str, float | None] | None = None,
+        retries: int | None = None,
         meta: Mapping[str, Any] | None = None,
         version: int | None = None,
     ) -> Question[Crawler]:
@@ -41,13 +42,14 @@ class Crawlers(Part[D]):
             timeout: seconds of silence after which a running task times out.
             publish: ``live``: documents show as they come; ``on_success``: at once when the task ends with 200.
             gates: ``min_docs``, ``max_shrink``, ``max_rejected``: what a run must hold to, or it is not published.
+            retries: how often a task that failed or timed out is retried by itself.
             meta: ``description``, ``image``, and whatever else is kept with it.
             version: of the External, that ``params`` are for, where it is not the one in use.
         """
         links = [{"from": {"type": "streams", "fid": fid_of(stream)}}]
         body = {
             **given(params=params, credential=credential, schedule=schedule, timeout=timeout, publish=publish),
-            **given(gates=gates),
+            **given(gates=gates, retries=retries),
             "meta": {**parts.meta_of(name, meta), "links": links},
         }
         path = f"/actions/externals/{fid_of(external)}/crawler"

@@ -40,6 +40,7 @@ class Record:
 
 _MOMENTS = {
     *("created_at", "updated_at", "started_at", "heard_at", "deadline", "ended_at", "removed_at"),
+    *("retry_at",),
     *("written_at", "at"),
 }
 
@@ -164,6 +165,8 @@ class Crawler(Object):
     publish: str
     #: ``min_docs``, ``max_shrink``, ``max_rejected``: what a run must hold to, or it is not published.
     gates: Mapping[str, float | None] | None
+    #: How often a task that failed or timed out is retried by itself.
+    retries: int
     #: Of its open task; None while it has none.
     state: str | None
 
@@ -207,6 +210,8 @@ class Task(Object):
     heard_at: datetime | None
     deadline: datetime | None
     ended_at: datetime | None
+    #: When it is retried by itself; None if it is not.
+    retry_at: datetime | None
     #: Set while its documents are removed from the stream.
     removed_at: datetime | None
     #: What it did to the stream: ``added``, ``changed``, ``unchanged``, ``removed``; counted after its end.
@@ -235,6 +240,27 @@ class BegunTask(Task):
         target = payload.get("upload")
         upload = None if target is None else UploadTarget(endpoint=target["endpoint"], token=target["token"])
         return replace(cls.read(known), upload=upload, already_running=already_running)
+
+
+@dataclass(frozen=True)
+class Attempt(Record):
+    """One attempt of a task: the present one as it stands, a former one as it ended."""
+
+    attempt: int
+    external_version: int
+    params: Mapping[str, Any]
+    code: int
+    state: str
+    reason: str | None
+    message: str | None
+    detail: Any
+    docs: int
+    bytes: int
+    uploads: int
+    rejected: int
+    started_at: datetime
+    heard_at: datetime | None
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True)

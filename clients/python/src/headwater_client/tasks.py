@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from headwater_client import parts
-from headwater_client.objects import BegunTask, Counts, Difference, Document, Removal, Restoration, Task
+from headwater_client.objects import Attempt, BegunTask, Counts, Difference, Document, Removal, Restoration, Task
 from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, payload_of, reading, walk
 
 _ALREADY_REPORTED = 208
@@ -103,6 +103,11 @@ class Tasks(Part[D]):
     def update(self, task: Ref, meta: Mapping[str, Any], *, if_version: int | None = None) -> Question[Task]:
         """Merge into a task's ``meta`` (RFC 7396: null removes)."""
         return parts.writing(Task, "PATCH", "tasks", task, fields={"meta": dict(meta)}, if_version=if_version)
+
+    @walk
+    def attempts(self, task: Ref) -> Pages[Attempt]:
+        """Iterate over a task's attempts, newest first."""
+        return Pages(f"/tasks/{fid_of(task)}/attempts", Attempt.read, {"limit": parts.PAGE})
 
     @walk
     def docs(self, task: Ref) -> Pages[Document]:
