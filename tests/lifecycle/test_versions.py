@@ -79,6 +79,16 @@ async def test_parameters_are_checked_by_the_version_that_runs(world):
     assert (tried.external_version, tried.params) == (2, {"language": "de", "depth": 3})
 
 
+async def test_a_parameter_that_a_version_has_no_more_is_left_out_of_a_task_with_null(world):
+    crawler = await world.crawler(external=an_external(parameters=(LANGUAGE,)), params={"language": "de"})
+    await _edit(world, crawler.external, parameters=(DEPTH,))
+    await _publish(world, crawler.external, 1)
+    with pytest.raises(ParametersInvalid):
+        await _create(world, crawler, version=2, depth=3)
+    tried = (await _create(world, crawler, version=2, depth=3, language=None)).task
+    assert tried.params == {"depth": 3}
+
+
 async def test_a_version_that_does_not_exist_begins_nothing(world):
     crawler = await world.crawler()
     with pytest.raises(NotFound, match="no version 2"):
