@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from random import random
 
 import structlog
 from fastapi import Depends, FastAPI
@@ -179,7 +180,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             stack.callback(patient.close)
             for loop in (
                 dispatcher.run(),
-                Scheduler(db, vault=vault, clock=now).run(),
+                Scheduler(db, vault=vault, clock=now, dice=random).run(),
                 Tally(db, patient).run(),
                 Compaction(db, patient, store, clock=now).run(),
                 Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run(),
@@ -200,6 +201,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             clock=now,
             public_url=settings.reached_at,
             retry_pauses=settings.retry_pauses,
+            dice=random,
         )
 
 

@@ -356,9 +356,3 @@ async def test_objects_that_are_not_there_are_not_found(api, assert_problem):
     for kind in ("streams", "externals", "crawlers", "tasks"):
         for method, body in (("GET", None), ("PATCH", {}), ("PUT", {}), ("DELETE", None)):
             assert_problem(await api.request(method, f"/{kind}/{'0' * 32}", json=body), 404, "not-found")
-
-
-async def test_schedules_are_refused_while_nothing_would_run_them(api, made, assert_problem):
-    crawler = await made.crawler()
-    answer = await api.patch(f"/crawlers/{crawler['fid']}", json={"schedule": {"cron": "* * * * *"}})
-    assert "schedules are not there yet" in assert_problem(answer, 400, "request-invalid")["detail"]

@@ -1,16 +1,19 @@
+from dataclasses import asdict
 from datetime import timedelta
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import JSON, column, table, text
+from sqlalchemy import JSON, column, insert, inspect, table, text
 
-from builders import AT
-from headwater.catalog import externals, migrate
+from builders import AT, a_crawler, a_stream, a_task, an_external
+from headwater.catalog import externals, migrate, objects
 from headwater.catalog.database import Database, UtcDateTime, migration_engine
-from headwater.catalog.tables import metadata
+from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.catalog.tables import external_versions, metadata
 
 
 def test_the_migrated_schema_is_the_declared_one(url):
@@ -79,3 +82,31 @@ async def test_versions_that_are_there_get_the_moment_that_is_known_of_them(at_v
         assert (await database.read(externals.at, fid, 1)).definition.headers == {"X-Version": "1"}
     finally:
         database.close()
+
+
+def test_crawlers_and_tasks_of_before_are_kept_and_do_nothing_by_themselves(tmp_path):
+    url = f"sqlite:///{tmp_path / 'old.sqlite'}"
+    config = Config()
+    config.set_main_option("script_location", str(migrate.MIGRATIONS))
+    config.attributes["url"] = url
+    command.upgrade(config, "0003")
+    stream, external = a_stream(), an_external()
+    crawler = a_crawler(stream, external)
+    task = a_task(crawler)
+    engine = migration_engine(url)
+    with engine.begin() as connection:
+        for kind, value in ((STREAMS, stream), (EXTERNALS, external), (CRAWLERS, crawler), (TASKS, task)):
+            old = {each["name"] for each in inspect(connection).get_columns(kind.name)}
+            values = {name: field for name, field in asdict(value).items() if name in old}
+            connection.execute(insert(kind.table).values(values))
+            if kind is EXTERNALS:
+                definition = msgspec.to_builtins(external.definition)
+                version = {"external": external.fid, "version": 1, "definition": definition}
+                connection.execute(insert(external_versions).values(version))
+    engine.dispose()
+    migrate.upgrade(url)
+    db = Database(url)
+    assert db.ask(objects.get, CRAWLERS, crawler.fid) == crawler
+    assert db.ask(objects.get, TASKS, task.fid) == task
+    assert (crawler.gates, crawler.retries, crawler.next_run_at, task.retry_at) == (None, 0, None, None)
+    db.close()

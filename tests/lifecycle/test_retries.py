@@ -22,7 +22,7 @@ EC = "http://ec.test"
 
 @pytest.fixture
 def scheduler(world) -> Scheduler:
-    return Scheduler(world.db, vault=world.vault, clock=world.clock)
+    return Scheduler(world.db, vault=world.vault, clock=world.clock, dice=lambda: 0.0)
 
 
 async def _crawler(world, *, retries: int = 2, **fields):

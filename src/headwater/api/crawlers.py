@@ -5,20 +5,22 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic import BaseModel, Field, StrictInt
 
 from headwater.api.auth import READS, WRITES
 from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, RunVersion, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
+from headwater.api.gates import GatesBody
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
+from headwater.api.schedules import ScheduleBody, SkipOut
 from headwater.catalog import objects, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
 from headwater.catalog.vault import Vault, redact
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, MethodNotAllowed, RequestInvalid
-from headwater.domain.gates import Gates
+from headwater.domain.schedule import Dice
 from headwater.domain.task import Publish, TaskState
 from headwater.lifecycle import removal, setup
 from headwater.lifecycle.setup import Setting
@@ -27,37 +29,8 @@ router = APIRouter(tags=["crawlers"])
 
 #: Seconds of silence after which a running task times out, where the caller says nothing.
 TIMEOUT = 3600
-#: No number of documents is higher, as databases count.
-HIGHEST = (1 << 31) - 1
 #: So often a task may be retried by itself.
 MOST_RETRIES = 100
-
-
-class GatesBody(RequestBody):
-    """What a run must hold to when it ends with 2xx, or it is not published; null lets everything pass."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    min_docs: Annotated[StrictInt, Field(ge=0, le=HIGHEST)] | None = Field(
-        default=None, description="The fewest documents that a run brings.", examples=[100]
-    )
-    max_shrink: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(
-        default=None,
-        description="By which share it may bring fewer documents than the crawler's last good run.",
-        examples=[0.4],
-    )
-    max_rejected: Annotated[float, Field(ge=0, le=HIGHEST, strict=True)] | None = Field(
-        default=None,
-        description="How many lines may have been rejected: below 1 a share of all lines, from 1 on a number of them.",
-        examples=[0.05],
-    )
-
-    @field_validator("max_rejected")
-    @classmethod
-    def _a_share_or_a_number(cls, value: float | None) -> float | None:
-        if value is not None and value > 1 and value != int(value):
-            raise ValueError("from 1 on it is a number of lines, and whole")
-        return value
 
 
 class CrawlerFields(RequestBody):
@@ -71,7 +44,7 @@ class CrawlerFields(RequestBody):
         description="Write-only: stored encrypted, sent to the EC, never returned.",
         examples=[{"user": "jo", "password": "…"}],
     )
-    schedule: dict[str, Any] | None = Field(default=None, description="Not there yet; must be null.")
+    schedule: ScheduleBody | None = Field(default=None, description="When it runs by itself; null: when it is started.")
     timeout: Annotated[StrictInt, Field(ge=1, le=31 * 86400)] = Field(
         default=TIMEOUT, description="Seconds of silence after which a running task times out."
     )
@@ -90,20 +63,14 @@ class CrawlerFields(RequestBody):
         examples=[3],
     )
 
-    @field_validator("schedule")
-    @classmethod
-    def _none_yet(cls, value: dict[str, Any] | None) -> None:
-        if value is not None:
-            raise ValueError("schedules are not there yet; start tasks with POST /actions/crawlers/{fid}/task")
-
     def setting(self, meta: dict[str, Any]) -> Setting:
         """Return what the caller decides."""
         return Setting(
             params=self.params,
             timeout=self.timeout,
             publish=self.publish,
-            schedule=self.schedule,
-            gates=None if self.gates is None else Gates(**self.gates.model_dump()),
+            schedule=None if self.schedule is None else self.schedule.schedule(),
+            gates=None if self.gates is None else self.gates.gates(),
             retries=self.retries,
             meta=meta,
         )
@@ -154,7 +121,9 @@ class CrawlerOut(ObjectOut):
     stream: str
     params: dict[str, Any] = Field(description="Passwords read as `********`; sent back so, they stay as they are.")
     credential: CredentialOut | None
-    schedule: dict[str, Any] | None
+    schedule: ScheduleBody | None
+    next_run_at: datetime | None = Field(description="When it next runs by itself; null: never, or it is paused.")
+    last_skip: SkipOut | None = Field(description="The last run that was due and was not started, and why.")
     timeout: int
     publish: Publish
     gates: GatesBody | None
@@ -171,7 +140,9 @@ def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
             stream=crawler.stream,
             params=redact(crawler.params),
             credential=None if crawler.credential_type is None else CredentialOut(type=crawler.credential_type),
-            schedule=crawler.schedule,
+            schedule=None if crawler.schedule is None else ScheduleBody.model_validate(crawler.schedule),
+            next_run_at=crawler.next_run_at,
+            last_skip=SkipOut.of(crawler),
             timeout=crawler.timeout,
             publish=crawler.publish,
             gates=None if crawler.gates is None else GatesBody.model_validate(crawler.gates),
@@ -208,6 +179,7 @@ async def create_crawler(
             vault=backend.vault,
             at=at,
             version=version,
+            dice=backend.dice,
         )
         return _out(tx, [crawler])[0]
 
@@ -262,6 +234,7 @@ def _change(
     vault: Vault,
     at: datetime,
     version: int | None,
+    dice: Dice,
 ) -> CrawlerOut:
     old = objects.get(tx, CRAWLERS, fid, lock=True)
     objects.require_version(old, expected)
@@ -275,7 +248,7 @@ def _change(
     else:
         credential = body.credential
     setting = body.setting(body.meta.kept())
-    new = setup.change_crawler(tx, old, setting, credential=credential, vault=vault, at=at, version=version)
+    new = setup.change_crawler(tx, old, setting, credential=credential, vault=vault, at=at, version=version, dice=dice)
     return _out(tx, [new])[0]
 
 
@@ -283,7 +256,7 @@ def _body(crawler: Crawler) -> CrawlerBody:
     return CrawlerBody.model_validate(
         {
             "params": redact(crawler.params),
-            "schedule": crawler.schedule,
+            "schedule": None if crawler.schedule is None else asdict(crawler.schedule),
             "timeout": crawler.timeout,
             "publish": crawler.publish,
             "gates": None if crawler.gates is None else asdict(crawler.gates),
@@ -304,7 +277,7 @@ async def patch_crawler(
 ) -> Envelope[CrawlerOut]:
     """Change a crawler by a merge patch; a task that runs goes on as it was started."""
     changed = await backend.db.write(
-        _change, fid, expected, patch, vault=backend.vault, at=backend.clock(), version=version
+        _change, fid, expected, patch, vault=backend.vault, at=backend.clock(), version=version, dice=backend.dice
     )
     return answer(response, changed)
 
@@ -320,7 +293,7 @@ async def put_crawler(
 ) -> Envelope[CrawlerOut]:
     """Set a crawler up anew; what is not sent goes back to its default, the credential included."""
     changed = await backend.db.write(
-        _change, fid, expected, body, vault=backend.vault, at=backend.clock(), version=version
+        _change, fid, expected, body, vault=backend.vault, at=backend.clock(), version=version, dice=backend.dice
     )
     return answer(response, changed)
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from headwater.api.acquaintances import Acquaintances
 from headwater.catalog.database import Database
 from headwater.catalog.vault import Vault
+from headwater.domain.schedule import Dice
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.store import LocalStore
@@ -43,6 +44,7 @@ class Parts:
     public_url: str
     #: Seconds before each automatic retry of a task.
     retry_pauses: Sequence[float]
+    dice: Dice
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     #: Checks of all documents that go on at once: others wait, so that threads are left to those who read.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHECKS))

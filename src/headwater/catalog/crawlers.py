@@ -1,8 +1,9 @@
 """Questions and changes that only crawlers know."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import objects, tables
@@ -10,6 +11,9 @@ from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NotFound, StreamTaken
+from headwater.domain.schedule import Plan
+
+_crawlers = tables.crawlers.c
 
 
 def of_stream(tx: Transaction, stream: str) -> Crawler | None:
@@ -26,6 +30,28 @@ def fed_by(tx: Transaction, external: str) -> list[str]:
     """Return the streams that crawlers of an External feed, those of older crawlers first."""
     wanted = select(tables.crawlers.c.stream).where(tables.crawlers.c.external == external)
     return list(tx.execute(wanted.order_by(tables.crawlers.c.fid)).scalars())
+
+
+def due(tx: Transaction, *, at: datetime, limit: int) -> list[str]:
+    """Return crawlers whose next run is due, longest due first."""
+    wanted = select(_crawlers.fid).where(_crawlers.next_run_at <= at).order_by(_crawlers.next_run_at).limit(limit)
+    return list(tx.execute(wanted).scalars())
+
+
+def claim(tx: Transaction, crawler: Crawler, plan: Plan | None) -> bool:
+    """Set when a crawler's next run is, and return whether the one that it had is ours to start.
+
+    It is no edit: the crawler's version stays.
+    """
+    moments = (None, None) if plan is None else (plan.planned_at, plan.run_at)
+    of_it = (_crawlers.fid == crawler.fid) & (_crawlers.next_run_at == crawler.next_run_at)
+    claimed = update(tables.crawlers).where(of_it).values(planned_at=moments[0], next_run_at=moments[1])
+    return tx.execute(claimed).rowcount == 1
+
+
+def skipped(tx: Transaction, fid: str, why: str, *, at: datetime) -> None:
+    """Keep that a crawler's run was skipped, and why."""
+    tx.execute(update(tables.crawlers).where(_crawlers.fid == fid).values(skipped_at=at, skipped_because=why))
 
 
 def add(tx: Transaction, crawler: Crawler) -> Crawler:

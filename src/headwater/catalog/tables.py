@@ -89,7 +89,8 @@ crawlers = Table(
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("planned_at", UtcDateTime),
     Column("next_run_at", UtcDateTime),
-    Column("last_skip", JSON(none_as_null=True)),
+    Column("skipped_at", UtcDateTime),
+    Column("skipped_because", Text),
     # The sweep for runs that are due reads this and never crawlers without a schedule.
     Index(
         "crawlers_by_next_run",

@@ -18,6 +18,7 @@ from headwater.domain.stream import Counts
 from headwater.domain.task import (
     CODE_RUNNING,
     Attempt,
+    Origin,
     Reason,
     Task,
     TaskFilter,
@@ -253,6 +254,12 @@ def to_retry(tx: Transaction, *, at: datetime, limit: int) -> list[str]:
     is_busy = _tasks.crawler.in_(select(_tasks.crawler).where(_IS_OPEN))
     wanted = select(_tasks.fid).where(_tasks.retry_at <= at, ~is_busy).order_by(_tasks.retry_at).limit(limit)
     return list(tx.execute(wanted).scalars())
+
+
+def call_off_retries(tx: Transaction, crawler: str, origin: Origin, *, at: datetime) -> None:
+    """Let the tasks of a crawler and of an origin rest that were to be retried by themselves."""
+    of_it = (_tasks.crawler == crawler) & (_tasks.origin == origin) & _tasks.retry_at.is_not(None)
+    tx.execute(update(tables.tasks).where(of_it).values(retry_at=None, version=_tasks.version + 1, updated_at=at))
 
 
 def pardon(tx: Transaction, *, at: datetime, grace: timedelta) -> int:

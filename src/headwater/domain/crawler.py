@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from headwater.domain.gates import Gates
+from headwater.domain.schedule import Schedule
 from headwater.domain.task import Publish
 
 
@@ -20,8 +21,15 @@ class Crawler:
     #: What it logs in with at its source, sealed; None if it needs nothing.
     sealed_credential: str | None = None
     credential_type: str | None = None
-    #: When it runs by itself: ``{cron, timezone}``, or None.
-    schedule: dict[str, Any] | None = None
+    #: When it runs by itself; None if somebody starts each run.
+    schedule: Schedule | None = None
+    #: When the schedule has the next run; None if there is none to come.
+    planned_at: datetime | None = None
+    #: When that run comes, by the lot that was drawn.
+    next_run_at: datetime | None = None
+    #: When a run that was due was last skipped, and why.
+    skipped_at: datetime | None = None
+    skipped_because: str | None = None
     #: Seconds of silence after which a running task times out.
     timeout: int
     publish: Publish

@@ -6,11 +6,12 @@ from datetime import datetime
 
 import structlog
 
-from headwater.catalog import tasks
+from headwater.catalog import crawlers, tasks
 from headwater.catalog.database import Database
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import HeadwaterError, MovedMeanwhile, Unavailable
-from headwater.lifecycle import actions, retries
+from headwater.domain.schedule import Dice
+from headwater.lifecycle import actions, retries, schedules
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +24,12 @@ MANY = 100
 class Scheduler:
     """Starts what the catalog says is due, each in a transaction of its own."""
 
-    def __init__(self, db: Database, *, vault: Vault, clock: Callable[[], datetime]) -> None:
-        """Ask ``clock`` what the time is."""
+    def __init__(self, db: Database, *, vault: Vault, clock: Callable[[], datetime], dice: Dice) -> None:
+        """Ask ``clock`` what the time is, and ``dice`` how much later than planned a run comes."""
         self._db = db
         self._vault = vault
         self._clock = clock
+        self._dice = dice
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -40,9 +42,19 @@ class Scheduler:
             await asyncio.sleep(REST)
 
     async def turn(self, *, at: datetime) -> None:
-        """Retry what is to be retried by now."""
+        """Start the runs that are due, and retry what is to be retried by now."""
+        for fid in await self._db.read(crawlers.due, at=at, limit=MANY):
+            await self._run(fid, at=at)
         for fid in await self._db.read(tasks.to_retry, at=at, limit=MANY):
             await self._retry(fid, at=at)
+
+    async def _run(self, fid: str, *, at: datetime) -> None:
+        try:
+            await self._db.write(schedules.run_due, fid, vault=self._vault, at=at, dice=self._dice)
+        except (MovedMeanwhile, Unavailable):
+            log.info("schedule.put_off", crawler=fid)  # the next turn tells
+        except HeadwaterError as error:
+            await self._db.write(schedules.skip_due, fid, _why(error), at=at, dice=self._dice)
 
     async def _retry(self, fid: str, *, at: datetime) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from random import random
 from typing import Any
 
 from headwater.catalog import crawlers, externals, objects
@@ -14,6 +15,7 @@ from headwater.domain.external import External, check_credential
 from headwater.domain.fid import new_fid
 from headwater.domain.gates import Gates
 from headwater.domain.parameter import check_parameters
+from headwater.domain.schedule import Dice, Schedule, next_run
 from headwater.domain.task import Publish
 
 
@@ -24,7 +26,7 @@ class Setting:
     params: dict[str, Any]
     timeout: int
     publish: Publish
-    schedule: dict[str, Any] | None
+    schedule: Schedule | None
     gates: Gates | None = None
     retries: int = 0
     meta: dict[str, Any]
@@ -44,6 +46,7 @@ def create_crawler(
     vault: Vault,
     at: datetime,
     version: int | None = None,
+    dice: Dice = random,
 ) -> Crawler:
     """Set up a crawler; ``version`` of its External says what it is checked against, otherwise the one in use.
 
@@ -71,6 +74,7 @@ def create_crawler(
         publish=setting.publish,
         gates=setting.gates,
         retries=setting.retries,
+        **_planned(setting.schedule, at=at, dice=dice),
         created_at=at,
         updated_at=at,
         version=1,
@@ -88,6 +92,7 @@ def change_crawler(
     vault: Vault,
     at: datetime,
     version: int | None = None,
+    dice: Dice = random,
 ) -> Crawler:
     """Set an existing crawler up anew, checked likewise; tasks that run go on as they were started.
 
@@ -104,6 +109,8 @@ def change_crawler(
         check_credential(external.definition.credential, credential)
         sealed = None if credential is None else vault.seal(credential)
     plain = vault.unseal_passwords(keep_redacted(old.params, setting.params))
+    # A schedule that stays has its next run already.
+    planned = {} if setting.schedule == old.schedule else _planned(setting.schedule, at=at, dice=dice)
     new = replace(
         old,
         params=_sealed_params(external, plain, vault),
@@ -115,16 +122,23 @@ def change_crawler(
         gates=setting.gates,
         retries=setting.retries,
         meta=setting.meta,
+        **planned,
         **objects.edited(at, old.version),
     )
     return objects.save(tx, CRAWLERS, old, new)
+
+
+def _planned(schedule: Schedule | None, *, at: datetime, dice: Dice) -> dict[str, Any]:
+    plan = next_run(schedule, after=at, last=None, dice=dice)
+    moments = (None, None) if plan is None else (plan.planned_at, plan.run_at)
+    return {"planned_at": moments[0], "next_run_at": moments[1]}
 
 
 def _require_startable(external: External, setting: Setting) -> None:
     """Raise if a crawler is to run by itself and nobody could start it."""
     if not external.is_push:
         return
-    wanted = {"retries": setting.retries > 0}
+    wanted = {"schedule": setting.schedule is not None, "retries": setting.retries > 0}
     flaws = [
         Flaw(pointer=f"/{name}", detail="the External has no endpoint (push): its script begins each run by itself")
         for name, is_wanted in wanted.items()

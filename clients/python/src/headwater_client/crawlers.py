@@ -38,7 +38,7 @@ class Crawlers(Part[D]):
             name: what the crawler is called.
             params: values for the External's parameters.
             credential: sent to the External's server, kept encrypted, never returned.
-            schedule: when to run.
+            schedule: when to run by itself: ``cron`` with ``timezone``, or ``every`` so many seconds; ``jitter``.
             timeout: seconds of silence after which a running task times out.
             publish: ``live``: documents show as they come; ``on_success``: at once when the task ends with 200.
             gates: ``min_docs``, ``max_shrink``, ``max_rejected``: what a run must hold to, or it is not published.

@@ -40,7 +40,7 @@ class Record:
 
 _MOMENTS = {
     *("created_at", "updated_at", "started_at", "heard_at", "deadline", "ended_at", "removed_at"),
-    *("retry_at",),
+    *("retry_at", "next_run_at"),
     *("written_at", "at"),
 }
 
@@ -158,7 +158,12 @@ class Crawler(Object):
     #: Passwords read as ``********``.
     params: Mapping[str, Any]
     credential: Mapping[str, Any] | None
+    #: ``cron``, ``timezone``, ``every``, ``jitter``, ``paused``.
     schedule: Mapping[str, Any] | None
+    #: When it next runs by itself.
+    next_run_at: datetime | None
+    #: The last run that was due and was not started: ``at`` and ``why``.
+    last_skip: Mapping[str, Any] | None
     #: Seconds of silence after which a running task times out.
     timeout: int
     #: ``live`` or ``on_success``.

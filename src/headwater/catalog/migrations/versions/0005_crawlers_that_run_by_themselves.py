@@ -15,7 +15,8 @@ def upgrade() -> None:
     op.add_column("crawlers", sa.Column("retries", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("crawlers", sa.Column("planned_at", UtcDateTime, nullable=True))
     op.add_column("crawlers", sa.Column("next_run_at", UtcDateTime, nullable=True))
-    op.add_column("crawlers", sa.Column("last_skip", sa.JSON(none_as_null=True), nullable=True))
+    op.add_column("crawlers", sa.Column("skipped_at", UtcDateTime, nullable=True))
+    op.add_column("crawlers", sa.Column("skipped_because", sa.Text(), nullable=True))
     is_planned = sa.text("next_run_at IS NOT NULL")
     op.create_index(
         "crawlers_by_next_run", "crawlers", ["next_run_at"], sqlite_where=is_planned, postgresql_where=is_planned
