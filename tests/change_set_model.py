@@ -45,6 +45,9 @@ class Model:
         self.made = [0, 0, 0]
         #: Whether that replaced former attempts' documents, which are purged with that version.
         self.replaced = [False, False, False]
+        #: Whether a gate kept out what the present attempt of each task brought, and a person let it in.
+        self.withheld = [False, False, False]
+        self.let_in = [False, False, False]
         #: What each stream version showed.
         self.versions: dict[int, Showing] = {0: {}}
         #: The oldest version that is kept.
@@ -73,6 +76,7 @@ class Model:
     def begin(self, task: int) -> None:
         self.attempt[task] += 1
         self.state[task] = "open"
+        self.withheld[task] = self.let_in[task] = False
         self.did[task] = ({}, {})
         self.made[task] = 0
         self.replaced[task] = False
@@ -95,6 +99,30 @@ class Model:
         if former or (own and self.publish is Publish.ON_SUCCESS):
             self._did(task, before)
             self.replaced[task] = bool(former)
+
+    def brought(self, task: int) -> bool:
+        """Whether the present attempt of a task uploaded anything."""
+        return any((one, other) == (task, self.attempt[task]) for one, other, _ in self.uploads)
+
+    def withhold(self, task: int) -> None:
+        """Close a task that fails a gate."""
+        self.state[task] = "ended"
+        self.withheld[task] = True
+        self.shows[task].discard(self.attempt[task])
+        if self.brought(task) and self.publish is Publish.LIVE:
+            self._did(task, self.shown())
+
+    def let(self, task: int) -> bool:
+        """Let a task in that a gate kept out; return whether there was anything to let in."""
+        before, attempt = self.shown(), self.attempt[task]
+        former = {one for one, other, _ in self.uploads if one == task and other in self.shows[task]}
+        if not former and not self.brought(task):
+            return False
+        self.shows[task] = {attempt}
+        self.withheld[task], self.let_in[task] = False, True
+        self._did(task, before)
+        self.replaced[task] = bool(former)
+        return True
 
     def _did(self, task: int, before: Showing) -> None:
         self.did[task] = (before, self.shown())

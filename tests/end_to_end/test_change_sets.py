@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, combinations, permutations
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from builders import World
 from change_set_model import TASKS, Model, Showing, counts, docs_of, moves, operations
-from headwater.catalog import segments
+from headwater.catalog import segments, tables
 from headwater.catalog.database import Database
-from headwater.domain.errors import TaskPurged, VersionForgotten
-from headwater.domain.task import Publish, Task, TaskFilter
+from headwater.domain.errors import NothingToPublish, TaskPurged, TaskRemoved, VersionForgotten
+from headwater.domain.gates import Gates
+from headwater.domain.task import Publish, Reason, Task, TaskFilter
 from headwater.lake.difference import Operation
 from headwater.streams import effects
 from headwater.streams.views import View
@@ -34,6 +37,8 @@ some_tasks = st.sets(st.sampled_from(TASKS), min_size=1)
 ACTIONS = {
     "upload": (8, st.tuples(st.sampled_from(TASKS), documents)),
     "close": (3, st.sampled_from([200, 200, 500])),
+    "withhold": (2, st.none()),
+    "publish": (3, st.sampled_from(TASKS)),
     "delete": (1, st.sampled_from(TASKS)),
     "restore": (2, st.sampled_from(TASKS)),
     "revert": (1, some_tasks),
@@ -61,6 +66,10 @@ class Play:
         self.times = {0: world.at}
         #: Where a follower stands, and what it holds.
         self.held: tuple[int, dict[str, dict]] = (0, {})
+        #: When a gate kept each task out, and the stream version then.
+        self.waits_since: dict[int, tuple[datetime, int]] = {}
+        #: What waited then was purged.
+        self.purged_before = datetime.min.replace(tzinfo=UTC)
 
     @property
     def stream(self) -> str:
@@ -103,6 +112,50 @@ class Play:
         if running is not None:
             await self.world.report(self.tasks[running], code)
             self.model.close(running, code)
+
+    async def withhold(self, _) -> None:
+        """Close the open task with 200, with a gate that it fails."""
+        running = self.model.open_task()
+        if running is None:
+            return
+        await self._set_gates(Gates(min_docs=1_000))
+        ended = await self.world.report(self.tasks[running], 200)
+        await self._set_gates(None)
+        assert ended.reason is Reason.GATE_FAILED
+        self.model.withhold(running)
+        # Since when it has waited: by then it may be purged.
+        self.waits_since[running] = (self.world.at, (await self.world.stream(self.stream)).stream_version)
+
+    async def _set_gates(self, gates: Gates | None) -> None:
+        of_it = tables.crawlers.c.fid == self.crawler.fid
+        change = update(tables.crawlers).where(of_it).values(gates=None if gates is None else vars(gates))
+        await self.world.db.write(lambda tx: tx.execute(change))
+
+    async def publish(self, task: int) -> None:
+        if self.tasks[task] is None:
+            return
+        if self.model.deleted[task]:
+            refused = TaskRemoved
+        elif self.model.let_in[task]:
+            refused = None  # it is let in, and stays so
+        elif not self.model.withheld[task]:
+            refused = NothingToPublish
+        elif self.model.brought(task) and self.is_over(task):
+            refused = TaskPurged
+        else:
+            refused = None if self.model.let(task) else NothingToPublish
+        if refused is None:
+            assert (await self.world.publish(self.tasks[task])).reason is Reason.PUBLISHED_BY_USER
+        else:
+            with pytest.raises(refused):
+                await self.world.publish(self.tasks[task])
+
+    def is_over(self, task: int) -> bool:
+        """Whether what a gate kept out is purged."""
+        at, version = self.waits_since[task]
+        if self.model.publish is Publish.LIVE:
+            return version <= self.model.oldest
+        return at <= self.purged_before
 
     async def compact(self, _) -> None:
         await self.world.compact()
@@ -174,6 +227,7 @@ class Play:
     async def purge(self, back: int) -> None:
         version = max(0, self.model.version - back)
         await self.world.purge(before=self.times[version])
+        self.purged_before = max(self.purged_before, self.times[version])
         self.model.purge(version)
         if version < self.model.version:
             assert (await self.world.stream(self.stream)).purged_version == self.model.oldest

@@ -158,6 +158,7 @@ async def test_a_task_that_is_let_in_shows_as_if_no_gate_had_been_there(world, p
     published = await world.publish(task)
     assert (published.code, published.state, published.reason) == (200, TaskState.DONE, Reason.PUBLISHED_BY_USER)
     assert (published.detail, published.version) == (ended.detail, ended.version + 1)
+    assert published.message == "published by hand, min_docs: 4 documents, and at least 5 are wanted"
     shown = {"a": {"id": "a", "v": 1}, "b": {"id": "b", "v": 2}, "c": {"id": "c", "v": 2}}
     assert await world.shown(crawler.stream) == shown
     assert await world.shown(crawler.stream, version) == {}

@@ -81,8 +81,16 @@ def counted(docs: int) -> str:
     return "1 document" if docs == 1 else f"{docs} documents"
 
 
+_KEPT_OUT, _LET_IN = "not published", "published by hand"
+
+
 def verdict(failed: Sequence[GateFailure], *, message: str | None, detail: Any) -> tuple[str, dict[str, Any]]:
     """Return the message and the detail of a task that failed gates; what its crawler had said is kept in them."""
     said = "; ".join(f"{one.gate}: {one.said}" for one in failed)
     gates = [{"gate": one.gate, "limit": one.limit, "value": one.value} for one in failed]
-    return f"not published, {said}", {"gates": gates, "message": message, "detail": detail}
+    return f"{_KEPT_OUT}, {said}", {"gates": gates, "message": message, "detail": detail}
+
+
+def overruled(message: str | None) -> str | None:
+    """Return the message of a task that failed gates, once a person has let it in."""
+    return None if message is None else message.replace(_KEPT_OUT, _LET_IN, 1)

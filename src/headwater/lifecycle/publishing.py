@@ -8,7 +8,7 @@ from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NothingToPublish, TaskPurged, TaskRemoved
-from headwater.domain.gates import failures, verdict
+from headwater.domain.gates import failures, overruled, verdict
 from headwater.domain.stream import Change
 from headwater.domain.task import Reason, Task, TaskState
 
@@ -67,8 +67,9 @@ def publish(tx: Transaction, fid: str, *, at: datetime) -> Task:
     segments.take_out(tx, former, version=version)
     segments.publish(tx, segments.waiting(task), version=version)
     segments.put_back(tx, [one for one in kept if one.removed_version is not None], version=version, at=at)
-    # What it did is another thing now, and is counted anew. Which gate it had failed stays in its detail.
-    return tasks.change(tx, task, replace(task, reason=Reason.PUBLISHED_BY_USER, summary=None), at=at)
+    # What it did is another thing now, and is counted anew. Which gate it had failed stays to be read.
+    let_in = replace(task, reason=Reason.PUBLISHED_BY_USER, message=overruled(task.message), summary=None)
+    return tasks.change(tx, task, let_in, at=at)
 
 
 def _take_place(tx: Transaction, task: Task, *, at: datetime) -> None:
