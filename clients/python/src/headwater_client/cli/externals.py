@@ -135,7 +135,9 @@ def check(
     url: words.Url = None,
     as_json: words.AsJson = False,
 ) -> None:
-    """Tell which current documents a schema would refuse, if they were uploaded now; nothing is stored.
+    """Tell which current documents a schema would refuse.
+
+    It is as if they were uploaded now; nothing is stored.
 
     All documents that the External's crawlers brought and that show are checked. The exit code is 5 if any would be
     refused.
