@@ -94,7 +94,10 @@ def publish(
     url: words.Url = None,
     as_json: words.InJson = False,
 ) -> None:
-    """Let crawlers run with a version of an External; tasks that run keep theirs."""
+    """Let crawlers run with a version of an External.
+
+    Tasks that run keep theirs.
+    """
     from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
 
     if (version is None) != newest:
