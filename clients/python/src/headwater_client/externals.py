@@ -14,6 +14,12 @@ _WIRE = {"doc_id_field": "docIdField", "oauth_parameters": "oauthParameters"}
 #: Seconds that all documents take to be checked, at most: the answer comes when they all are.
 _CHECKED_WITHIN = 3600.0
 
+#: What of an External can be written, as on the wire; all else is Headwater's to say.
+WRITABLE = (
+    *("endpoint", "credential", "oauth", "oauthParameters", "schema", "docIdField"),
+    *("headers", "parameters", "analysis", "meta"),
+)
+
 
 class Externals(Part[D]):
     """``hw.externals``.

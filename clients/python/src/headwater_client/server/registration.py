@@ -10,15 +10,13 @@ from typing import Any, cast
 import anyio
 
 from headwater_client.errors import HeadwaterError, VersionMismatch
-from headwater_client.externals import Externals
+from headwater_client.externals import WRITABLE, Externals
 from headwater_client.objects import External
 
 #: A call of ``hw.externals``, blocking or to be awaited: whoever drives the registration knows.
 Step = Callable[[Any], Any]
 Registration = Generator[Step, Any, External]
 
-#: What Headwater itself says of an object.
-_READ_ONLY = {"fid", "type", "version", "created_at", "updated_at"}
 #: How often others may edit other fields in between.
 _TRIES = 5
 #: How often it is looked whether one External alone has the name, and the seconds between.
@@ -82,7 +80,7 @@ def _updating(external: External, definition: Mapping[str, Any]) -> Registration
 
 def _replacement(external: External, definition: Mapping[str, Any]) -> Step:
     # Not a merge patch: it would leave in the schema what the model has lost, and cannot hold a null.
-    fields = {name: value for name, value in external.raw.items() if name not in _READ_ONLY}
+    fields = {name: external.raw[name] for name in WRITABLE if name in external.raw}
     fields.update(definition)
     fields["meta"] = {**external.meta, **definition["meta"]}
     if "headers" in definition:
