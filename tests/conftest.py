@@ -1,6 +1,7 @@
 """What tests stand on: a fresh, migrated catalog on SQLite and on a real PostgreSQL, and a Headwater around it."""
 
 import contextlib
+import logging
 import shutil
 import tempfile
 import warnings
@@ -22,6 +23,9 @@ from headwater.catalog.keys import Scope
 from headwater.lifecycle.outbound import Outbound
 from headwater.settings import Settings
 
+# A page of the documentation that does not hold is told in full: what it shows beside what came.
+pytest.register_assert_rewrite("docs_tour")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_logs() -> None:
@@ -29,6 +33,17 @@ def _quiet_logs() -> None:
     structlog.configure(
         processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
     )
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """Undo what a test does to the logs of the process."""
+    before = structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from headwater.catalog.database import Database
 from headwater.cli import app
 from headwater.domain.stream import Visibility
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):

@@ -6,15 +6,7 @@ import structlog
 
 from headwater import logs
 
-
-@pytest.fixture(autouse=True)
-def _as_before():
-    before = structlog.get_config()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.configure(**before)
-    root.handlers[:], root.level = handlers, level
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 def test_a_line_is_json_when_nobody_looks(capsys):
