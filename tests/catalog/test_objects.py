@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from builders import AT, a_crawler, a_stream, an_external
-from headwater.catalog import crawlers, objects
+from headwater.catalog import crawlers, externals, objects
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, StreamTaken, VersionMismatch
 from headwater.domain.parameter import Option, Parameter, ParameterType, Restriction, Rule
@@ -57,9 +57,9 @@ async def test_each_edit_of_an_external_leaves_its_former_version_readable(db):
     second = replace(first, definition=replace(first.definition, doc_id_field="b"), version=2)
     await db.write(objects.save, EXTERNALS, first, second)
     assert (await db.read(objects.get, EXTERNALS, first.fid)).definition.doc_id_field == "b"
-    assert (await db.read(objects.definition_at, first.fid, 1)).doc_id_field == "a"
+    assert (await db.read(externals.definition_at, first.fid, 1)).doc_id_field == "a"
     with pytest.raises(NotFound):
-        await db.read(objects.definition_at, first.fid, 3)
+        await db.read(externals.definition_at, first.fid, 3)
 
 
 async def test_an_edit_of_what_was_edited_meanwhile_is_refused(db):

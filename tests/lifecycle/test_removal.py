@@ -1,7 +1,7 @@
 import pytest
 
 from builders import an_external
-from headwater.catalog import objects
+from headwater.catalog import externals, objects
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.domain.errors import InUse, NotFound, VersionForgotten, VersionMismatch
 from headwater.lifecycle.removal import remove_crawler, remove_external, remove_stream
@@ -62,7 +62,7 @@ async def test_an_external_that_nothing_uses_goes_with_all_its_versions(world):
     external = await world.db.write(objects.add, EXTERNALS, an_external())
     await _remove(world, remove_external, external.fid)
     with pytest.raises(NotFound):
-        await world.db.read(objects.definition_at, external.fid, 1)
+        await world.db.read(externals.definition_at, external.fid, 1)
 
 
 async def test_a_deletion_of_another_version_is_refused(world):

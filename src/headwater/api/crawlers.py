@@ -52,11 +52,9 @@ class CrawlerFields(RequestBody):
         default=Publish.LIVE,
         description="`live`: documents show as they are uploaded; `on_success`: at once when the task ends with 200.",
     )
-
     gates: GatesBody | None = Field(
         default=None, description="A run that ends with 2xx and fails one of them is kept out of the stream."
     )
-
     retries: Annotated[StrictInt, Field(ge=0, le=MOST_RETRIES)] = Field(
         default=0,
         description="How often a task that failed or timed out is retried by itself, after growing pauses.",

@@ -11,7 +11,7 @@ from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NotFound, StreamTaken
-from headwater.domain.schedule import Plan
+from headwater.domain.schedule import Plan, kept_moments
 
 _crawlers = tables.crawlers.c
 
@@ -43,9 +43,8 @@ def claim(tx: Transaction, crawler: Crawler, plan: Plan | None) -> bool:
 
     It is no edit: the crawler's version stays.
     """
-    moments = (None, None) if plan is None else (plan.planned_at, plan.run_at)
     of_it = (_crawlers.fid == crawler.fid) & (_crawlers.next_run_at == crawler.next_run_at)
-    claimed = update(tables.crawlers).where(of_it).values(planned_at=moments[0], next_run_at=moments[1])
+    claimed = update(tables.crawlers).where(of_it).values(**kept_moments(plan))
     return tx.execute(claimed).rowcount == 1
 
 

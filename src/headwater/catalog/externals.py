@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 
 from headwater.catalog import objects, tables
 from headwater.catalog.database import Transaction
@@ -30,6 +31,18 @@ def at(tx: Transaction, fid: str, version: int) -> External:
         NotFound: there is no such External, or no such version of it.
     """
     return _at(tx, objects.get(tx, EXTERNALS, fid), version)
+
+
+def definition_at(tx: Transaction, fid: str, version: int) -> Definition:
+    """Return an External's definition as it was at a version.
+
+    Raises:
+        NotFound: there is no such version.
+    """
+    stored = _stored(tx, fid, version)
+    if stored is None:
+        raise NotFound(f"there is no version {version} of external {fid!r}")
+    return msgspec.convert(stored.definition, Definition)
 
 
 def to_run(tx: Transaction, fid: str, version: int | None = None) -> External:
@@ -71,11 +84,7 @@ def publish(tx: Transaction, external: External, version: int | None) -> Externa
 def _at(tx: Transaction, external: External, version: int) -> External:
     if version == external.version:
         return external
-    stored = tx.execute(
-        select(_versions.c.definition, _versions.c.created_at).where(
-            _versions.c.external == external.fid, _versions.c.version == version
-        )
-    ).one_or_none()
+    stored = _stored(tx, external.fid, version)
     if stored is None:
         raise NotFound(
             f"there is no version {version} of external {external.fid!r}; the newest is {external.version} "
@@ -83,3 +92,8 @@ def _at(tx: Transaction, external: External, version: int) -> External:
         )
     definition = msgspec.convert(stored.definition, Definition)
     return replace(external, definition=definition, version=version, updated_at=stored.created_at)
+
+
+def _stored(tx: Transaction, fid: str, version: int) -> Row[Any] | None:
+    of_it = (_versions.c.external == fid) & (_versions.c.version == version)
+    return tx.execute(select(_versions.c.definition, _versions.c.created_at).where(of_it)).one_or_none()

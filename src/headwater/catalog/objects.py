@@ -13,7 +13,7 @@ from headwater.catalog import tables
 from headwater.catalog.database import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, VersionMismatch
-from headwater.domain.external import Definition, External
+from headwater.domain.external import External
 from headwater.domain.fid import is_fid
 from headwater.domain.stream import Stream
 from headwater.domain.task import Task
@@ -178,21 +178,6 @@ def require_version(value: RelationalObject, expected: frozenset[int] | None) ->
     """
     if expected is not None and value.version not in expected:
         raise VersionMismatch(f"the object is at version {value.version}; read it again and repeat your change")
-
-
-def definition_at(tx: Transaction, external: str, version: int) -> Definition:
-    """Return an External's definition as it was at a version.
-
-    Raises:
-        NotFound: there is no such version.
-    """
-    versions = tables.external_versions
-    stored = tx.execute(
-        select(versions.c.definition).where(versions.c.external == external, versions.c.version == version)
-    ).scalar_one_or_none()
-    if stored is None:
-        raise NotFound(f"there is no version {version} of external {external!r}")
-    return msgspec.convert(stored, Definition)
 
 
 def _add_version(tx: Transaction, external: External) -> None:

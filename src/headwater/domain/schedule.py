@@ -53,6 +53,13 @@ def next_run(schedule: Schedule | None, *, after: datetime, last: datetime | Non
     return Plan(planned_at=planned_at, run_at=planned_at + timedelta(seconds=schedule.jitter * dice()))
 
 
+def kept_moments(plan: Plan | None) -> dict[str, datetime | None]:
+    """Return what a crawler keeps of the next run: both are None if there is none to come."""
+    if plan is None:
+        return {"planned_at": None, "next_run_at": None}
+    return {"planned_at": plan.planned_at, "next_run_at": plan.run_at}
+
+
 def check_cron(cron: str) -> None:
     """Raise unless a cron expression can be understood, and comes true at some time.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from headwater.catalog import inlined, objects, receipts, segments, streams, tasks
+from headwater.catalog import externals, inlined, objects, receipts, segments, streams, tasks
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.objects import EXTERNALS
 from headwater.catalog.receipts import KeyTaken, StoredReceipt
@@ -216,5 +216,5 @@ def _same(first: StoredReceipt, digest: str | None) -> Receipt:
 
 
 def _definition(tx: Transaction, task: Task) -> tuple[Definition, str]:
-    definition = objects.definition_at(tx, task.external, task.external_version)
+    definition = externals.definition_at(tx, task.external, task.external_version)
     return definition, objects.get(tx, EXTERNALS, task.external).name

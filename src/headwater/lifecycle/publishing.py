@@ -1,5 +1,6 @@
 """Whether, and when, the documents of a run that ended well show in its stream."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NothingToPublish, TaskPurged, TaskRemoved
 from headwater.domain.gates import failures, overruled, verdict
-from headwater.domain.stream import Change
+from headwater.domain.stream import Change, Segment
 from headwater.domain.task import Reason, Task, TaskState
 
 
@@ -54,34 +55,31 @@ def publish(tx: Transaction, fid: str, *, at: datetime) -> Task:
             f"task {fid} failed a gate at {task.ended_at:%Y-%m-%d %H:%M} UTC and its documents are purged since; "
             "run it again"
         )
-    former = segments.shown(task.fid, but_attempt=task.attempt)
-    going = segments.docs_in(tx, former)
-    if not kept and going is None:
+    if not _take_place(tx, task, withheld=[one for one in kept if one.removed_version is not None], at=at):
         raise NothingToPublish(
             f"task {fid} brought no documents, so that there is nothing to let into the stream; if the source is "
             "empty by right, loosen the gates of its crawler"
         )
-    coming = sum(segment.docs for segment in kept)
-    change = Change.PUBLISH if going is None else Change.REPLACE
-    version = streams.advance(tx, task, change, docs=coming + (going or 0), at=at)
-    segments.take_out(tx, former, version=version)
-    segments.publish(tx, segments.waiting(task), version=version)
-    segments.put_back(tx, [one for one in kept if one.removed_version is not None], version=version, at=at)
     # What it did is another thing now, and is counted anew. Which gate it had failed stays to be read.
     let_in = replace(task, reason=Reason.PUBLISHED_BY_USER, message=overruled(task.message), summary=None)
     return tasks.change(tx, task, let_in, at=at)
 
 
-def _take_place(tx: Transaction, task: Task, *, at: datetime) -> None:
-    """Let a successful attempt take its place: what waited shows, and former attempts' documents go."""
+def _take_place(tx: Transaction, task: Task, *, withheld: Sequence[Segment] = (), at: datetime) -> bool:
+    """Let a successful attempt take its place: what waited or was withheld shows, and former attempts' documents go.
+
+    Return whether there was anything to show or to go.
+    """
     waiting, former = segments.waiting(task), segments.shown(task.fid, but_attempt=task.attempt)
     coming, going = segments.docs_in(tx, waiting), segments.docs_in(tx, former)
-    if coming is None and going is None:
-        return
-    change = Change.PUBLISH if going is None else Change.REPLACE
-    version = streams.advance(tx, task, change, docs=(coming or 0) + (going or 0), at=at)
+    if coming is None and going is None and not withheld:
+        return False
+    docs = (coming or 0) + (going or 0) + sum(segment.docs for segment in withheld)
+    version = streams.advance(tx, task, Change.PUBLISH if going is None else Change.REPLACE, docs=docs, at=at)
     segments.take_out(tx, former, version=version)
     segments.publish(tx, waiting, version=version)
+    segments.put_back(tx, withheld, version=version, at=at)
+    return True
 
 
 def _withhold(tx: Transaction, task: Task, *, at: datetime) -> None:

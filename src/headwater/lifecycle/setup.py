@@ -15,7 +15,7 @@ from headwater.domain.external import External, check_credential
 from headwater.domain.fid import new_fid
 from headwater.domain.gates import Gates
 from headwater.domain.parameter import check_parameters
-from headwater.domain.schedule import Dice, Schedule, next_run
+from headwater.domain.schedule import Dice, Schedule, kept_moments, next_run
 from headwater.domain.task import Publish
 
 
@@ -129,9 +129,7 @@ def change_crawler(
 
 
 def _planned(schedule: Schedule | None, *, at: datetime, dice: Dice) -> dict[str, Any]:
-    plan = next_run(schedule, after=at, last=None, dice=dice)
-    moments = (None, None) if plan is None else (plan.planned_at, plan.run_at)
-    return {"planned_at": moments[0], "next_run_at": moments[1]}
+    return kept_moments(next_run(schedule, after=at, last=None, dice=dice))
 
 
 def _require_startable(external: External, setting: Setting) -> None:
