@@ -8,7 +8,8 @@ from pathlib import Path
 from typing_extensions import assert_type
 
 from headwater_client import AsyncHeadwater, AsyncTaskWriter, Headwater, TaskWriter
-from headwater_client.objects import BegunTask, Change, Document, Removal, Stream, Task
+from headwater_client.answers import Change, Document, Removal
+from headwater_client.objects import BegunTask, Stream, Task
 
 
 def blocking(headwater: Headwater) -> None:

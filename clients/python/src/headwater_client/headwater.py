@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from headwater_client.answers import Link
 from headwater_client.asking import TIMEOUT, USER_AGENT, Awaiting, Blocking
 from headwater_client.awaited_writer import AsyncTaskWriter
 from headwater_client.crawlers import Crawlers
 from headwater_client.errors import HeadwaterError, TaskAlreadyRunning
 from headwater_client.externals import Externals
-from headwater_client.objects import BegunTask, Link, UploadTarget
+from headwater_client.objects import BegunTask, UploadTarget
 from headwater_client.patience import Patience
 from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, walk
 from headwater_client.streams import Streams
@@ -87,7 +88,7 @@ class Headwater(_Everything[Blocking]):
             TaskAlreadyRunning: the crawler has an open task.
             HeadwaterError: the External has an endpoint, so that its server uploads.
         """
-        target = _target(self.tasks.create(crawler, params))
+        target = target_of(self.tasks.create(crawler, params))
         return TaskWriter(target.endpoint, target.token, **options)
 
     def close(self) -> None:
@@ -122,7 +123,7 @@ class AsyncHeadwater(_Everything[Awaiting]):
 
     async def writer(self, crawler: Ref, params: Mapping[str, Any] | None = None, **options: Any) -> AsyncTaskWriter:
         """Start a run of a crawler whose documents this program uploads; see ``Headwater.writer``."""
-        target = _target(await self.tasks.create(crawler, params))
+        target = target_of(await self.tasks.create(crawler, params))
         return AsyncTaskWriter(target.endpoint, target.token, **options)
 
     async def close(self) -> None:
@@ -142,7 +143,13 @@ def _headers(key: str, user_agent: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}", "User-Agent": user_agent}
 
 
-def _target(task: BegunTask) -> UploadTarget:
+def target_of(task: BegunTask) -> UploadTarget:
+    """Return where the program that has asked for a task uploads its documents.
+
+    Raises:
+        TaskAlreadyRunning: it was open before.
+        HeadwaterError: its External has an endpoint, so that its server uploads.
+    """
     if task.already_running:
         raise TaskAlreadyRunning(task)
     if task.upload is None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mappin
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Generic, Protocol, TypeVar, Union, cast, overload
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, Protocol, TypeVar, Union, cast, overload
 from urllib.parse import quote
 
 import httpx
@@ -114,13 +114,33 @@ class Part(Generic[D]):
         return self._driver
 
 
-class call(Generic[P, T]):  # noqa: N801 - a decorator
-    """Makes a function that returns a question one that gives the answer, or what is to be awaited for it."""
+class _Method(Generic[P, T]):
+    """A function of a part that says what is asked; through a part, it asks."""
 
-    def __init__(self, asked: Callable[Concatenate[Any, P], Question[T]]) -> None:
+    #: What of a driver asks.
+    way: ClassVar[str]
+
+    def __init__(self, asked: Callable[Concatenate[Any, P], T]) -> None:
         """Take the function, a method of a part."""
         self._asked = asked
         functools.update_wrapper(self, asked)  # pyright: ignore[reportArgumentType] - it is called through __get__
+
+    def _bound(self, part: Part[Any] | None) -> Any:
+        """Return the method of a part; of the class, what describes it."""
+        if part is None:
+            return self
+
+        @functools.wraps(self._asked)
+        def answered(*args: Any, **options: Any) -> Any:
+            return getattr(part.driver, self.way)(self._asked(part, *args, **options))
+
+        return answered
+
+
+class call(_Method[P, Question[T]]):  # noqa: N801 - a decorator
+    """Makes a function that returns a question one that gives the answer, or what is to be awaited for it."""
+
+    way = "ask"
 
     @overload
     def __get__(self, part: Part[Blocking], owner: object = None) -> Callable[P, T]: ...
@@ -128,16 +148,13 @@ class call(Generic[P, T]):  # noqa: N801 - a decorator
     def __get__(self, part: Part[Awaiting], owner: object = None) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, part: Part[Any], owner: object = None) -> Any:
         """Return the method of a part."""
-        return _bound(self, self._asked, part, "ask")
+        return self._bound(part)
 
 
-class walk(Generic[P, T]):  # noqa: N801 - a decorator
+class walk(_Method[P, Walk[T]]):  # noqa: N801 - a decorator
     """Makes a function that returns a walk one that gives an iterator, or one to be awaited step by step."""
 
-    def __init__(self, asked: Callable[Concatenate[Any, P], Walk[T]]) -> None:
-        """Take the function, a method of a part."""
-        self._asked = asked
-        functools.update_wrapper(self, asked)  # pyright: ignore[reportArgumentType] - it is called through __get__
+    way = "walk"
 
     @overload
     def __get__(self, part: Part[Blocking], owner: object = None) -> Callable[P, Iterator[T]]: ...
@@ -145,18 +162,7 @@ class walk(Generic[P, T]):  # noqa: N801 - a decorator
     def __get__(self, part: Part[Awaiting], owner: object = None) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, part: Part[Any], owner: object = None) -> Any:
         """Return the method of a part."""
-        return _bound(self, self._asked, part, "walk")
-
-
-def _bound(method: object, asked: Callable[..., Any], part: Part[Any] | None, way: str) -> object:
-    if part is None:
-        return method
-
-    @functools.wraps(asked)
-    def answered(*args: Any, **options: Any) -> Any:
-        return getattr(part.driver, way)(asked(part, *args, **options))
-
-    return answered
+        return self._bound(part)
 
 
 def fid_of(ref: Ref) -> str:

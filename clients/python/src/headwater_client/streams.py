@@ -13,17 +13,8 @@ from urllib.parse import quote
 import httpx
 
 from headwater_client import parts
-from headwater_client.objects import (
-    Change,
-    Document,
-    DocumentVersion,
-    Erased,
-    LogEntry,
-    Moved,
-    Removal,
-    Restoration,
-    Stream,
-)
+from headwater_client.answers import Change, Document, DocumentVersion, Erased, LogEntry, Moved, Removal, Restoration
+from headwater_client.objects import Stream
 from headwater_client.questions import (
     D,
     Pages,

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 
 from headwater_client import parts
-from headwater_client.objects import Attempt, BegunTask, Counts, Difference, Document, Removal, Restoration, Task
+from headwater_client.answers import Attempt, Counts, Difference, Document, Removal, Restoration
+from headwater_client.objects import BegunTask, Task
 from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, payload_of, reading, walk
 
 _ALREADY_REPORTED = 208

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from headwater_client.answers import Receipt
 from headwater_client.asking import TIMEOUT, USER_AGENT, Blocking
 from headwater_client.encoding import line_of
 from headwater_client.endpoint import Endpoint
@@ -35,7 +36,7 @@ from headwater_client.errors import (
     UploadBroken,
     WriterClosed,
 )
-from headwater_client.objects import Receipt, Task
+from headwater_client.objects import Task
 from headwater_client.outbox import Outbox, Parcel
 from headwater_client.patience import Patience
 from headwater_client.questions import Question, reading

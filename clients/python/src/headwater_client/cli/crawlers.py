@@ -43,16 +43,7 @@ NewStream = Annotated[
     Optional[str],
     typer.Option("--new-stream", metavar="NAME", help="Create that stream, and feed it.", show_default=False),
 ]
-Params = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--param",
-        "-p",
-        metavar="NAME=VALUE",
-        help="A parameter; repeatable. Asks for the others on a terminal.",
-        show_default=False,
-    ),
-]
+Params = Annotated[Optional[list[str]], words.param("A parameter; repeatable. Asks for the others on a terminal.")]
 User = Annotated[
     Optional[str],
     typer.Option(

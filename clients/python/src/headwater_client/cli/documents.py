@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from headwater_client.answers import Document
 from headwater_client.cli import lists, names, output
 from headwater_client.cli.output import Column
-from headwater_client.objects import Document
 
 if TYPE_CHECKING:
     from headwater_client.headwater import Headwater

@@ -146,9 +146,9 @@ def export(
 @app.command()
 def log(stream: words.Stream, *, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False) -> None:
     """List the versions of a stream, newest first, and what made them."""
+    from headwater_client.answers import LogEntry  # noqa: PLC0415 - likewise
     from headwater_client.cli import access, lists, names, output  # noqa: PLC0415 - help need not wait for it
     from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
-    from headwater_client.objects import LogEntry  # noqa: PLC0415 - likewise
 
     with access.connected(url) as headwater:
         found = lists.first(headwater, f"/streams/{names.stream(headwater, stream).fid}/log", LogEntry, limit)

@@ -21,6 +21,11 @@ def group(help: str, *, add_completion: bool = False, **options: Any) -> typer.T
     return typer.Typer(help=help, no_args_is_help=True, add_completion=add_completion, **_PLAIN, **options)
 
 
+def param(help: str) -> Any:  # noqa: A002 - as typer calls it
+    """Return the option by which parameters are given."""
+    return typer.Option("--param", "-p", metavar="NAME=VALUE", help=help, show_default=False)
+
+
 Url = Annotated[
     Optional[str],
     typer.Option(
@@ -35,16 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON on a termin
 InJson = Annotated[bool, typer.Option("--json", help="Answer in JSON instead of a line.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", help="At most so many; 0 is all.")]
-Params = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--param",
-        "-p",
-        metavar="NAME=VALUE",
-        help="Override a parameter of the crawler; repeatable.",
-        show_default=False,
-    ),
-]
+Params = Annotated[Optional[list[str]], param("Override a parameter of the crawler; repeatable.")]
 Version = Annotated[
     Optional[int],
     typer.Option(

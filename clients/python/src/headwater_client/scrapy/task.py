@@ -7,14 +7,13 @@ import contextlib
 import functools
 import logging
 import re
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from headwater_client.errors import HeadwaterError, TaskAlreadyRunning, TaskClosed
-from headwater_client.headwater import AsyncHeadwater
+from headwater_client.errors import HeadwaterError, TaskClosed
+from headwater_client.headwater import AsyncHeadwater, target_of
 from headwater_client.scrapy.options import Options
+from headwater_client.threads import in_thread
 from headwater_client.writer import TaskWriter
 
 T = TypeVar("T")
@@ -72,22 +71,9 @@ class OpenTask:
         self._writer.abandon()
 
 
-async def _beside(work: Callable[[], T]) -> T:
-    """Do what may take long in a thread, so that the spider goes on.
-
-    It is a daemon: who interrupts a spider for the second time wants it to end at once, whatever it waits for.
-    """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        done.set_running_or_notify_cancel()  # it cannot be cancelled any more
-        try:
-            done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, who waits shall learn of it
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="headwater", daemon=True).start()
-    return await asyncio.wrap_future(done)
+def _beside(work: Callable[[], T]) -> asyncio.Future[T]:
+    # Of its own, so that the spider goes on, and who interrupts it for the second time sees it end at once.
+    return in_thread(work, name="headwater")
 
 
 async def begun(options: Options) -> OpenTask:
@@ -102,11 +88,8 @@ async def begun(options: Options) -> OpenTask:
             with contextlib.suppress(TaskClosed):  # it has ended by itself
                 await hw.tasks.stop(task)
             task = await hw.tasks.create(crawler, options.params)
-    if task.already_running:
-        raise TaskAlreadyRunning(task)
-    if task.upload is None:
-        raise HeadwaterError(f"task {task.fid} is begun, but by the server at its External's endpoint")
-    return OpenTask(task.upload.endpoint, task.upload.token, options.writing)
+    target = target_of(task)
+    return OpenTask(target.endpoint, target.token, options.writing)
 
 
 async def _fid_of(hw: AsyncHeadwater, crawler: str) -> str:

@@ -20,7 +20,7 @@ from headwater_client.server.run import AwaitedRun, Run, ThreadRun, Tools
 from headwater_client.server.runs import Runs
 from headwater_client.server.schemas import schema_of
 from headwater_client.server.tasks import AsyncCrawlTask, CrawlTask
-from headwater_client.server.threads import in_thread
+from headwater_client.threads import in_thread
 from headwater_client.writer import TaskWriter
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from headwater_client.errors import HeadwaterError, Problem, TaskGone
 from headwater_client.objects import Task
 from headwater_client.patience import Patience
 from headwater_client.server.orders import Order
-from headwater_client.server.threads import in_thread
 from headwater_client.tasks import reporting
+from headwater_client.threads import in_thread
 
 log = logging.getLogger("headwater_client.server")
 

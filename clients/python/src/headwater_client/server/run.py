@@ -14,7 +14,7 @@ from headwater_client.errors import HeadwaterError, TaskGone, WriterClosed
 from headwater_client.server.orders import Order
 from headwater_client.server.reports import SHORT, Reporter
 from headwater_client.server.tasks import AsyncCrawlTask, CrawlTask
-from headwater_client.server.threads import in_thread
+from headwater_client.threads import in_thread
 from headwater_client.writer import TaskWriter
 
 P = TypeVar("P")

@@ -1,0 +1,179 @@
+"""What Headwater answers beside its objects, as values: documents, versions, changes, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from headwater_client.objects import Record
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Attempt(Record):
+    """One attempt of a task: the present one as it stands, a former one as it ended."""
+
+    attempt: int
+    external_version: int
+    params: Mapping[str, Any]
+    code: int
+    state: str
+    reason: str | None
+    message: str | None
+    detail: Any
+    docs: int
+    bytes: int
+    uploads: int
+    rejected: int
+    started_at: datetime
+    heard_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Document(Record):
+    """A document that a stream shows, or a task brought."""
+
+    id: str
+    #: The task that wrote this version of it.
+    task: str
+    doc: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DocumentVersion(Record):
+    """A version of a document that is still kept."""
+
+    task: str
+    attempt: int
+    external_version: int | None
+    params: Mapping[str, Any] | None
+    written_at: datetime
+    #: ``shown``, ``covered``, ``removed``, ``replaced``, ``waiting`` or ``unpublished``.
+    standing: str
+    shows: bool
+    doc: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class LogEntry(Record):
+    """A version of a stream, and what made it."""
+
+    version: int
+    at: datetime
+    #: ``upload``, ``publish``, ``replace``, ``withhold``, ``remove``, ``restore`` or ``erase``.
+    change: str
+    task: str | None
+    attempt: int | None
+    tasks: Sequence[str] | None
+    docs: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A step from one version of a stream to a later one."""
+
+    #: ``upsert``, ``delete``; or ``version``: what came so far is all up to ``version``, to go on from another time.
+    op: str
+    #: The document's; empty for ``version``.
+    id: str = ""
+    doc: Mapping[str, Any] | None = None
+    task: str | None = None
+    #: Given with ``version`` only.
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Difference(Record):
+    """A document before and after."""
+
+    id: str
+    #: ``{"task", "doc"}``; None where it does not show.
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    #: A JSON Patch from one to the other, of documents that changed.
+    patch: Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Counts(Record):
+    """What a task did: of each id that it touched, what became of the document."""
+
+    added: int
+    changed: int
+    unchanged: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Removal(Record):
+    """What taking a task's documents out would do."""
+
+    #: Documents that would be gone, of which an older version would show, and of which a newer task's shows anyway.
+    removed: int
+    restored: int
+    unaffected: int
+    #: The tasks, where several were meant.
+    tasks: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Restoration(Record):
+    """What putting a task's documents back would do."""
+
+    #: Documents that would show where none does, in place of an older version, and not, for a newer one lies above.
+    added: int
+    replaced: int
+    unaffected: int
+    #: The tasks, where several were meant, and those that cannot come back.
+    tasks: Sequence[str] | None
+    purged: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Moved(Record):
+    """Tasks that were taken out, or put back, together."""
+
+    tasks: Sequence[str]
+    #: The stream version that did it; None if nothing of them showed.
+    stream_version: int | None
+    #: Tasks that could not come back.
+    purged: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Erased(Record):
+    """A document that is gone for good."""
+
+    #: How many versions of it there were.
+    docs: int
+    stream_version: int
+
+
+@dataclass(frozen=True)
+class Link(Record):
+    """An edge between two objects."""
+
+    #: ``{"type", "fid"}``
+    start: Mapping[str, str]
+    end: Mapping[str, str]
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what an answer tells."""
+        return cls(raw=payload, start=payload["from"], end=payload["to"])
+
+
+@dataclass(frozen=True)
+class Receipt(Record):
+    """What the server took of an upload; it is on its disk."""
+
+    #: Documents of this upload, and of the attempt so far.
+    count: int
+    total: int
+    #: Size of this upload, decompressed.
+    bytes: int
