@@ -25,7 +25,7 @@ async def external(db):
 
 
 def _publish(tx, fid, version):
-    return externals.publish(tx, objects.get(tx, EXTERNALS, fid, lock=True), version)
+    return externals.publish(tx, objects.get(tx, EXTERNALS, fid, lock=True), version, at=AT)
 
 
 async def test_every_version_stays_readable_as_it_was_described(db, external):

@@ -1,6 +1,6 @@
 import pytest
 
-from builders import a_stream, an_external
+from builders import AT, a_stream, an_external
 from headwater.catalog import links, objects
 from headwater.catalog.links import End, Link
 from headwater.catalog.objects import EXTERNALS, STREAMS
@@ -30,7 +30,7 @@ async def test_links_made_by_hand_are_found_from_both_ends_and_go_with_an_object
     await db.write(links.add, [link, link], known=stream.fid)
     for fid in (stream.fid, external.fid):
         assert await db.read(links.around, fid, after=0, limit=10) == [link]
-    await db.write(objects.remove, STREAMS, stream.fid)
+    await db.write(objects.remove, STREAMS, stream, at=AT)
     assert await db.read(links.around, external.fid, after=0, limit=10) == []
 
 

@@ -92,8 +92,9 @@ async def test_a_crawler_of_a_stream_that_is_gone_is_refused(world):
 
 async def test_what_others_are_built_on_cannot_be_removed_under_them(world):
     crawler = await world.crawler()
+    stream = await world.stream(crawler.stream)
     with pytest.raises(InUse):
-        await world.db.write(objects.remove, STREAMS, crawler.stream)
-    await world.db.write(objects.remove, CRAWLERS, crawler.fid)
-    await world.db.write(objects.remove, STREAMS, crawler.stream)
+        await world.db.write(objects.remove, STREAMS, stream, at=AT)
+    await world.db.write(objects.remove, CRAWLERS, crawler, at=AT)
+    await world.db.write(objects.remove, STREAMS, stream, at=AT)
     assert await world.db.read(objects.find, STREAMS, crawler.stream) is None

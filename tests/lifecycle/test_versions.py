@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from builders import an_external
+from builders import AT, an_external
 from headwater.catalog import externals, objects
 from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import DocumentInvalid, NotFound, ParametersInvalid
@@ -32,7 +32,9 @@ async def _edit(world, fid, **fields):
 
 
 async def _publish(world, fid, version):
-    return await world.db.write(lambda tx: externals.publish(tx, objects.get(tx, EXTERNALS, fid, lock=True), version))
+    return await world.db.write(
+        lambda tx: externals.publish(tx, objects.get(tx, EXTERNALS, fid, lock=True), version, at=AT)
+    )
 
 
 async def _create(world, crawler, version=None, **overrides):

@@ -55,10 +55,12 @@ async def list_versions(
     return listing(request, response, page, limit=limit, last=page[-1].version if page else None)
 
 
-def _publish(tx: Transaction, fid: str, expected: frozenset[int] | None, version: int | None) -> ExternalOut:
+def _publish(
+    tx: Transaction, fid: str, expected: frozenset[int] | None, version: int | None, at: datetime
+) -> ExternalOut:
     external = objects.get(tx, EXTERNALS, fid, lock=True)
     objects.require_version(external, expected)
-    return ExternalOut.of(externals.publish(tx, external, version))
+    return ExternalOut.of(externals.publish(tx, external, version, at=at))
 
 
 @router.post("/actions/externals/{fid}/publish", dependencies=[WRITES], responses=fails(404, 412, 415))
@@ -70,4 +72,4 @@ async def publish_external(
     Tasks that run keep the version they began with. Publishing is no edit: it makes no version, and `version`
     and `ETag` stay. With `If-Match` it is done only if nobody has edited the External meanwhile.
     """
-    return answer(response, await backend.db.write(_publish, fid, expected, body.version))
+    return answer(response, await backend.db.write(_publish, fid, expected, body.version, backend.clock()))

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -21,7 +22,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, CursorResult, DateTime, Engine, Executable, create_engine, event, make_url
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    DateTime,
+    Engine,
+    Executable,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.sql.dml import UpdateBase
@@ -105,6 +117,7 @@ class Transaction:
         self._connection = connection
         #: What those who listen are told of once this is committed.
         self.topics: set[str] = set()
+        self._last: dict[Callable[[Transaction, list[Any]], object], list[Any]] = {}
 
     def execute(
         self, statement: Executable, values: dict[str, Any] | Sequence[dict[str, Any]] | None = None
@@ -147,6 +160,24 @@ class Transaction:
     def announce(self, topic: str) -> None:
         """Tell those who listen to ``topic``, once this is committed."""
         self.topics.add(topic)
+
+    def before_commit(self, store: Callable[["Transaction", list[T]], object], value: T) -> None:
+        """Let ``store`` write the value as the last thing of all, with those of the other actions in this group."""
+        self._last.setdefault(store, []).append(value)
+
+    def finish(self) -> None:
+        """Write what was left for the end."""
+        for store, values in self._last.items():
+            store(self, values)
+
+    def take_turn(self, name: str) -> None:
+        """Wait until no other transaction that took its turn under this name is under way.
+
+        What it gives out from then on is in the order in which such transactions are committed. Taken as the last
+        of all locks, so that nobody who holds it waits for another. SQLite has one writer at a time anyway.
+        """
+        if self._connection.dialect.name != "sqlite":
+            self.execute(select(func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
 
 
 class _Action:
@@ -274,6 +305,7 @@ class Database:
                     results.append(action.run(tx))
                 except Exception:  # noqa: BLE001 - run once more alone, where its error is its own
                     return action
+            tx.finish()
             connection.commit()
             self._tell(tx)
             _end(group, results)
@@ -286,6 +318,7 @@ class Database:
                 tx = Transaction(connection)
                 try:
                     result = action.run(tx)
+                    tx.finish()
                 except OperationalError:
                     # Turned down for others' sake: nothing was committed, so that it may be tried again.
                     if attempt < TRIES:

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Row, select, update
 
-from headwater.catalog import objects, tables
+from headwater.catalog import events, objects, tables
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import NotFound
+from headwater.domain.event import publication
 from headwater.domain.external import Definition, External
 
 _versions = tables.external_versions
@@ -66,7 +67,7 @@ def versions(tx: Transaction, fid: str, *, before: int | None, limit: int) -> li
     return tx.values(wanted if before is None else wanted.where(_versions.c.version < before), Version)
 
 
-def publish(tx: Transaction, external: External, version: int | None) -> External:
+def publish(tx: Transaction, external: External, version: int | None, *, at: datetime) -> External:
     """Let crawlers run with a version from now on; None takes the mark away, so that it is the newest.
 
     This is no edit: ``version`` is that of what the External's developer says, and nothing of it changes.
@@ -78,6 +79,7 @@ def publish(tx: Transaction, external: External, version: int | None) -> Externa
     if version is not None:
         _at(tx, external, version)
     tx.execute(update(tables.externals).where(tables.externals.c.fid == external.fid).values(published=version))
+    events.tell(tx, publication(external, version, at=at))
     return replace(external, published=version)
 
 

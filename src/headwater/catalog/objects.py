@@ -3,40 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headwater.catalog import tables
+from headwater.catalog import events, tables
 from headwater.catalog.database import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, VersionMismatch
+from headwater.domain.event import creation, deletion, edit
 from headwater.domain.external import External
 from headwater.domain.fid import is_fid
+from headwater.domain.relational import RelationalObject
 from headwater.domain.stream import Stream
 from headwater.domain.task import Task
-
-
-class RelationalObject(Protocol):
-    """The fields that every relational object has."""
-
-    @property
-    def fid(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Its edit counter."""
-        ...
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """Whatever the caller keeps there; ``name`` among it."""
-        ...
-
 
 T = TypeVar("T", bound=RelationalObject)
 
@@ -130,6 +112,7 @@ def add(tx: Transaction, kind: Kind[T], value: T) -> T:
     tx.execute(insert(kind.table).values(_columns(kind, value)))
     if isinstance(value, External):
         _add_version(tx, value)
+    events.tell(tx, creation(kind.singular, value))
     return value
 
 
@@ -149,20 +132,23 @@ def save(tx: Transaction, kind: Kind[T], old: T, new: T) -> T:
         raise MovedMeanwhile(f"{kind.singular} {old.fid} was changed by somebody else meanwhile; read it and try again")
     if isinstance(new, External):
         _add_version(tx, new)
+    events.tell(tx, edit(kind.singular, old, new))
     return new
 
 
-def remove(tx: Transaction, kind: Kind[T], fid: str) -> None:
+def remove(tx: Transaction, kind: Kind[T], value: T, *, at: datetime) -> None:
     """Forget an object, and the links that were made by hand around it.
 
     Raises:
         InUse: another object has just been built on it.
     """
+    fid = value.fid
     tx.execute(delete(tables.links).where((tables.links.c.from_fid == fid) | (tables.links.c.to_fid == fid)))
     try:
         tx.execute(delete(kind.table).where(kind.table.c.fid == fid))
     except IntegrityError as error:
         raise InUse(f"{kind.singular} {fid} has just been taken into use; read it and try again") from error
+    events.tell(tx, deletion(kind.singular, value, at=at))
 
 
 def edited(at: datetime, version: int) -> dict[str, Any]:

@@ -101,7 +101,8 @@ def batched(values: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def docs_in(tx: Transaction, named: ColumnElement[bool]) -> int | None:
     """Return the number of document versions in the segments that are named; None if there are no such segments."""
-    return tx.execute(select(func.sum(_segments.docs)).where(named)).scalar_one()
+    docs = tx.execute(select(func.sum(_segments.docs)).where(named)).scalar_one()
+    return None if docs is None else int(docs)  # PostgreSQL's sums are decimals
 
 
 def publish(tx: Transaction, named: ColumnElement[bool], *, version: int) -> None:

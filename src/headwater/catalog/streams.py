@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, update
 
-from headwater.catalog import tables
+from headwater.catalog import events, tables
 from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import NotFound
+from headwater.domain.event import stream_event
 from headwater.domain.stream import Change, Erasure, LogEntry, Stream
 from headwater.domain.task import Publish, Task
 
@@ -43,14 +44,14 @@ def put_on_top(tx: Transaction, task: Task, *, docs: int, at: datetime) -> tuple
     layer, version = _count_up(tx, task.stream, layers=1, versions=int(live))
     if not live:
         return layer, None
-    _tell(tx, _entry_of(task, Change.UPLOAD, version=version, docs=docs, at=at))
+    _tell(tx, _entry_of(task, Change.UPLOAD, version=version, docs=docs, at=at), crawler=task.crawler)
     return layer, version
 
 
 def advance(tx: Transaction, task: Task, change: Change, *, docs: int, at: datetime) -> int:
     """Begin the next version of a task's stream, log what makes it, and return it."""
     _, version = _count_up(tx, task.stream, layers=0, versions=1)
-    _tell(tx, _entry_of(task, change, version=version, docs=docs, at=at))
+    _tell(tx, _entry_of(task, change, version=version, docs=docs, at=at), crawler=task.crawler)
     return version
 
 
@@ -77,9 +78,10 @@ def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: dateti
     )
 
 
-def _tell(tx: Transaction, entry: LogEntry) -> None:
+def _tell(tx: Transaction, entry: LogEntry, *, crawler: str | None = None) -> None:
     tx.run(_ADD_TO_LOG, vars(entry))
     tx.announce(CHANGED)
+    events.tell(tx, stream_event(entry, crawler=crawler))
 
 
 def log(tx: Transaction, stream: str, *, before: int | None, limit: int) -> list[LogEntry]:

@@ -315,6 +315,22 @@ notices = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+# Never given out twice, not even when the newest row is purged: followers go on behind an id.
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("type", String(32), nullable=False),
+    # No foreign keys: events tell of what is gone, too.
+    Column("stream", _FID),
+    Column("crawler", _FID),
+    Column("external", _FID),
+    Column("task", _FID),
+    Column("data", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 keys = Table(
     "keys",
     metadata,

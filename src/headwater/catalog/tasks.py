@@ -6,14 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Select, bindparam, case, insert, null, select, text, update
+from sqlalchemy import Column, ColumnElement, Select, bindparam, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from headwater.catalog import objects, streams, tables
+from headwater.catalog import events, objects, streams, tables
 from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import TASKS
+from headwater.catalog.segments import batched
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
+from headwater.domain.event import edit
 from headwater.domain.stream import Counts
 from headwater.domain.task import (
     CODE_RUNNING,
@@ -28,7 +30,6 @@ from headwater.domain.task import (
 )
 
 _tasks = tables.tasks.c
-_IS_NEW = _tasks.state == TaskState.NEW
 _IS_OPEN = text(tables.OPEN)
 
 
@@ -78,12 +79,15 @@ _CREDIT = Prepared(
         docs=_tasks.docs + bindparam("more_docs"),
         bytes=_tasks.bytes + bindparam("more_bytes"),
         uploads=_tasks.uploads + 1,
-        state=TaskState.RUNNING,
-        code=CODE_RUNNING,
-        # What was said of a start that had to wait is over with the first upload.
-        message=case((_IS_NEW, null()), else_=_tasks.message),
-        detail=case((_IS_NEW, null()), else_=_tasks.detail),
     ).returning(_tasks.docs)
+)
+# What was said of a start that had to wait is over with the first upload.
+_BEGUN: dict[str, Any] = {"state": TaskState.RUNNING, "code": CODE_RUNNING, "message": None, "detail": None}
+_BEGIN = Prepared(
+    update(tables.tasks)
+    .where(_tasks.fid == bindparam("of"), _tasks.attempt == bindparam("in_attempt"), _tasks.state == TaskState.NEW)
+    .values(_BEGUN)
+    .returning(_tasks.version)
 )
 
 
@@ -96,6 +100,10 @@ def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -
     counted = tx.run(_CREDIT, {"more_docs": docs, "more_bytes": size, **_hearing(task, at)})
     if counted is None:
         raise _over(tx, task)
+    # Who has seen it run need not look again: an attempt never goes back.
+    if task.state is TaskState.NEW and tx.run(_BEGIN, {"of": task.fid, "in_attempt": task.attempt}):
+        running = replace(task, **_BEGUN, docs=counted[0], heard_at=at, updated_at=at)
+        events.tell(tx, edit(TASKS.singular, task, running))
     return counted[0]
 
 
@@ -206,18 +214,22 @@ def _as_text(value: Any) -> bytes:
     return msgspec.json.encode(value, order="sorted")
 
 
-def marked_removed(tx: Transaction, fids: Sequence[str], *, version: int | None, at: datetime) -> None:
-    """Mark tasks as removed from their stream by a version."""
-    _mark(tx, fids, removed_at=at, removed_version=version, retry_at=None, updated_at=at)
+def mark_removed(tx: Transaction, removed: Sequence[Task], *, version: int | None, at: datetime) -> None:
+    """Mark tasks, locked for us, as removed from their stream by a version."""
+    _mark(tx, removed, at=at, removed_at=at, removed_version=version, retry_at=None)
 
 
-def marked_restored(tx: Transaction, fids: Sequence[str], *, at: datetime) -> None:
-    """Mark tasks as belonging to their stream again."""
-    _mark(tx, fids, removed_at=None, removed_version=None, updated_at=at)
+def mark_restored(tx: Transaction, restored: Sequence[Task], *, at: datetime) -> None:
+    """Mark tasks, locked for us, as belonging to their stream again."""
+    _mark(tx, restored, at=at, removed_at=None, removed_version=None)
 
 
-def _mark(tx: Transaction, fids: Sequence[str], **values: Any) -> None:
-    tx.execute(update(tables.tasks).where(_tasks.fid.in_(fids)).values(version=_tasks.version + 1, **values))
+def _mark(tx: Transaction, marked: Sequence[Task], *, at: datetime, **values: Any) -> None:
+    for some in batched([task.fid for task in marked]):
+        of_it = update(tables.tasks).where(_tasks.fid.in_(some))
+        tx.execute(of_it.values(version=_tasks.version + 1, updated_at=at, **values))
+    for task in marked:
+        events.tell(tx, edit(TASKS.singular, task, replace(task, **objects.edited(at, task.version), **values)))
 
 
 def to_sum_up(tx: Transaction, *, limit: int) -> list[Task]:

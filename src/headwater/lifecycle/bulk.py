@@ -32,10 +32,10 @@ def revert(tx: Transaction, fid: str, wanted: TaskFilter, *, vault: Vault, at: d
         NotFound: there is no such stream.
     """
     objects.get(tx, STREAMS, fid)
-    found = tasks.matching(tx, fid, wanted, removed=False, lock=True)
-    for task in found:
-        if task.is_open:
-            endings.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
+    found = [
+        endings.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at) if task.is_open else task
+        for task in tasks.matching(tx, fid, wanted, removed=False, lock=True)
+    ]
     fids = [task.fid for task in found]
     shown = [segments.shown(*some) for some in batched(fids)]
     docs = [held for held in (segments.docs_in(tx, named) for named in shown) if held is not None]
@@ -44,8 +44,7 @@ def revert(tx: Transaction, fid: str, wanted: TaskFilter, *, vault: Vault, at: d
         version = streams.advance_together(tx, fid, Change.REMOVE, tasks=fids, docs=sum(docs), at=at)
         for named in shown:
             segments.take_out(tx, named, version=version)
-    for some in batched(fids):
-        tasks.marked_removed(tx, some, version=version, at=at)
+    tasks.mark_removed(tx, found, version=version, at=at)
     return Moved(tasks=fids, version=version, purged=[])
 
 
@@ -65,6 +64,5 @@ def restore(tx: Transaction, fid: str, wanted: TaskFilter, *, at: datetime) -> M
         docs = sum(segment.docs for segment in gone)
         version = streams.advance_together(tx, fid, Change.RESTORE, tasks=fids, docs=docs, at=at)
         segments.put_back(tx, gone, version=version, at=at)
-    for some in batched(fids):
-        tasks.marked_restored(tx, some, at=at)
+    tasks.mark_restored(tx, back, at=at)
     return Moved(tasks=fids, version=version, purged=[task.fid for task in found if task.is_purged(stream)])

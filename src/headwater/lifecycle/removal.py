@@ -33,12 +33,12 @@ def remove_crawler(
         deleted = actions.delete(tx, run.fid, vault=vault, at=at)
         _, files = segments.purge(tx, segments.of_task(deleted.fid))
         garbage.leave(tx, files, until=at + READERS_LEAVE)
-        objects.remove(tx, TASKS, run.fid)
+        objects.remove(tx, TASKS, deleted, at=at)
     if runs:
         # What the stream showed goes with its tasks for good: who follows it must begin anew.
         stream: Stream = objects.get(tx, STREAMS, crawler.stream)
         streams.purged(tx, stream.fid, version=stream.stream_version)
-    objects.remove(tx, CRAWLERS, fid)
+    objects.remove(tx, CRAWLERS, crawler, at=at)
 
 
 def remove_stream(
@@ -50,10 +50,11 @@ def remove_stream(
         NotFound, VersionMismatch: there is no such stream, or not at an expected version.
         InUse: a crawler feeds it.
     """
-    objects.require_version(objects.get(tx, STREAMS, fid, lock=True), expected)
+    stream = objects.get(tx, STREAMS, fid, lock=True)
+    objects.require_version(stream, expected)
     _remove_crawlers(tx, "stream", fid, cascade=cascade, vault=vault, at=at)
     streams.forget_log(tx, fid)
-    objects.remove(tx, STREAMS, fid)
+    objects.remove(tx, STREAMS, stream, at=at)
 
 
 def remove_external(
@@ -65,9 +66,10 @@ def remove_external(
         NotFound, VersionMismatch: there is no such External, or not at an expected version.
         InUse: a crawler uses it.
     """
-    objects.require_version(objects.get(tx, EXTERNALS, fid, lock=True), expected)
+    external = objects.get(tx, EXTERNALS, fid, lock=True)
+    objects.require_version(external, expected)
     _remove_crawlers(tx, "external", fid, cascade=cascade, vault=vault, at=at)
-    objects.remove(tx, EXTERNALS, fid)
+    objects.remove(tx, EXTERNALS, external, at=at)
 
 
 def _remove_crawlers(tx: Transaction, use: str, fid: str, *, cascade: bool, vault: Vault, at: datetime) -> None:
