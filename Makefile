@@ -11,7 +11,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --pyth
 WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve docs test exchanges bench bench-peers bench-writers bench-guard bench-read check lint types imports format lock clean
+.PHONY: help demo serve docs test exchanges bench bench-peers bench-writers bench-guard bench-read check fuzz lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -38,6 +38,16 @@ docs: $(STAMP) ## Build the documentation, as HTML in dist/docs
 test: $(STAMP) ## Run the tests (TESTS=tests/domain for a part)
 	@$(BIN)/python -m pytest -q --numprocesses=2 --dist=loadfile $(TESTS)
 
+# In an environment of its own: schemathesis wants other versions than Headwater.
+FUZZ := $(VENV)/fuzz
+$(FUZZ)/.installed: requirements-fuzz.lock
+	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
+fuzz: $(STAMP) $(FUZZ)/.installed ## Call the API with thousands of made-up requests; a minute
+	@$(BIN)/python -m tests.fuzzing $(FUZZ)/bin/schemathesis
+
 exchanges: $(STAMP) ## Record anew what the clients are held to, clients/exchanges.json
 	@PYTHONPATH=tests:clients/python/tests $(BIN)/python -m tests.recording
 
@@ -56,7 +66,7 @@ bench-guard: $(STAMP) ## See whether ingest has become slower than bench/recorde
 bench-read: $(STAMP) ## Measure reading and undoing; the first run makes 2 GB of data
 	@$(BIN)/python -m bench.read
 
-check: lint types imports test ## Everything that CI checks
+check: lint types imports test fuzz ## Everything that CI checks
 
 lint: $(STAMP) ## Lint and check the format
 	@$(BIN)/ruff check --quiet .
@@ -75,10 +85,11 @@ format: $(STAMP) ## Format, and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-lock: ## Choose the newest versions and write both lock files
+lock: ## Choose the newest versions and write the lock files
 	@test -x $(VENV)/lock/bin/uv || ($(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv)
 	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml -o requirements.lock
 	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
+	@$(VENV)/lock/bin/$(COMPILE) tests/fuzzing/requirements.in -o requirements-fuzz.lock
 
 clean: ## Remove what was built; data is kept
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist demo-data

@@ -256,6 +256,15 @@ async def test_a_history_tells_of_every_version(api, two):
     assert told == [(second["fid"], 1, True, "shown", 2), (first["fid"], 1, False, "covered", 1)]
 
 
+async def test_a_history_is_read_and_nothing_else(api, two, assert_problem):
+    crawler = two[0]
+    answer = await api.delete(f"/streams/{crawler['stream']}/docs/b/history")
+    assert_problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET"
+    answer = await api.get(f"/streams/{crawler['stream']}/docs/b/history?as_of=1")
+    assert assert_problem(answer, 400, "request-invalid")["errors"][0]["pointer"] == "?as_of"
+
+
 async def test_a_history_redacts_passwords(api, made):
     external = await made.external(parameters=[{"name": "secret", "type": "password"}])
     crawler = await made.crawler(external, params={"secret": "hush"})

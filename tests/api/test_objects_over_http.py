@@ -70,6 +70,30 @@ async def test_a_description_that_does_not_hold_together_says_where(api, body, p
     assert pointer in [error["pointer"] for error in answer.json()["errors"]]
 
 
+@pytest.mark.parametrize(
+    ("parameter", "detail"),
+    [({"max": False}, "max is a number"), ({"min": "3"}, "min is a number"), ({"req": "yes"}, "req is true or false")],
+)
+async def test_what_pydantic_would_take_for_a_number_or_a_boolean_is_refused(api, parameter, detail, assert_problem):
+    answer = await api.post("/externals", json={"parameters": [{"name": "n", "type": "integer"} | parameter]})
+    problem = assert_problem(answer, 400, "request-invalid")
+    assert problem["errors"][0]["pointer"] == "/parameters/0"
+    assert detail in problem["detail"]
+
+
+async def test_a_schema_is_an_object_or_a_boolean(api, assert_problem):
+    assert_problem(await api.post("/externals", json={"schema": 0}), 400, "request-invalid")
+
+
+async def test_a_whole_number_may_be_written_with_a_point(api, made, assert_problem):
+    crawler = await made.crawler()
+    answer = await api.patch(f"/crawlers/{crawler['fid']}", json={"timeout": 60.0})
+    assert answer.json()["payload"]["timeout"] == 60
+    for value in (60.5, "60", True):
+        answer = await api.patch(f"/crawlers/{crawler['fid']}", json={"timeout": value})
+        assert assert_problem(answer, 400, "request-invalid")["errors"][0]["pointer"] == "/timeout"
+
+
 async def test_a_crawler_shows_neither_credential_nor_passwords(api, made):
     external = await made.external(credential="basic", parameters=[{"name": "pin", "type": "password"}])
     crawler = await made.crawler(

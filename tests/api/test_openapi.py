@@ -33,6 +33,31 @@ async def test_the_calls_of_the_ec_are_callbacks_of_what_starts_it(document):
         }
 
 
+async def test_a_query_and_a_header_cannot_be_null(document):
+    parameters = [
+        parameter
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+    ]
+    assert len(parameters) > 100
+    assert [each for each in parameters if {"type": "null"} in each["schema"].get("anyOf", ())] == []
+
+
+async def test_a_merge_patch_is_described_with_what_can_be_removed(document):
+    patch = document["paths"]["/externals/{fid}"]["patch"]["requestBody"]["content"]["application/merge-patch+json"]
+    headers = patch["schema"]["properties"]["headers"]["anyOf"]
+    assert headers[1] == {"type": "null"}
+    assert headers[0]["additionalProperties"]["anyOf"][1] == {"type": "null"}
+    assert patch["schema"]["additionalProperties"] is False
+
+
+async def test_every_call_with_a_body_says_that_it_can_be_too_large(document):
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert ("413" in operation["responses"]) == ("requestBody" in operation), (method, path)
+
+
 async def test_all_calls_of_the_protocol_are_there(document):
     calls = {f"{method.upper()} {path}" for path, operations in document["paths"].items() for method in operations}
     objects = {"streams", "externals", "crawlers", "tasks"}

@@ -4,12 +4,23 @@ import re
 from typing import Annotated, Any, Self, TypeVar, cast
 
 from fastapi import Body, Depends, Header, Query
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from headwater.catalog.links import End, Link
 from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.schema import json_pointer
 from headwater.domain.storable import unstorable
+
+
+def _as_json_has_it(value: Any) -> Any:
+    # Otherwise "7" and true would be taken for numbers. 7.0 is one: not every language has others.
+    if isinstance(value, bool | str):
+        raise ValueError("a whole number is expected")  # noqa: TRY004 - pydantic tells of ValueErrors
+    return value
+
+
+#: Of a whole number in a body, behind its bounds.
+WHOLE = BeforeValidator(_as_json_has_it)
 
 
 class RequestBody(BaseModel):
@@ -33,8 +44,21 @@ class LinkEnd(RequestBody):
     fid: str = Field(examples=["0197f3a0c1d27000a1b2c3d4e5f60718"])
 
 
+def _one_end(schema: dict[str, Any]) -> None:
+    ends = schema["properties"]
+    for end in ends.values():
+        end.pop("default", None)
+    null = {"type": "null"}
+    schema["oneOf"] = [
+        {"required": [end], "properties": {end: ends[end]["anyOf"][0], other: null}}
+        for end, other in (("from", "to"), ("to", "from"))
+    ]
+
+
 class NewLink(RequestBody):
     """A link of a new object, from or to another one."""
+
+    model_config = ConfigDict(json_schema_extra=_one_end)
 
     start: LinkEnd | None = Field(default=None, alias="from")
     end: LinkEnd | None = Field(default=None, alias="to")
@@ -85,14 +109,43 @@ class NewMeta(Meta):
 
 B = TypeVar("B", bound=RequestBody)
 
-MergePatch = Annotated[
-    dict[str, Any],
-    Body(
+#: A merge patch, as the framework has decoded it.
+MergePatch = dict[str, Any]
+
+
+def merge_patch(kind: type[RequestBody]) -> Any:
+    """Return how a merge patch (RFC 7396) of a body is described: null removes, and of objects a part is enough."""
+    whole = kind.model_json_schema(ref_template=_COMPONENT)
+    return Body(
         media_type="application/merge-patch+json",
         description="A merge patch (RFC 7396).",
         examples=[{"meta": {"name": "New"}}],
-    ),
-]
+        json_schema_extra=_in_part(whole, whole.get("$defs", {})),
+    )
+
+
+_COMPONENT = "#/components/schemas/{model}"
+_NULL = {"type": "null"}
+
+
+def _in_part(schema: dict[str, Any], defined: dict[str, Any]) -> dict[str, Any]:
+    target = defined.get(schema.get("$ref", "").rpartition("/")[2], schema)
+    if "anyOf" in target:
+        return {"anyOf": [_in_part(each, defined) for each in target["anyOf"]]}
+    if target.get("type") != "object":
+        return schema
+
+    others = target.get("additionalProperties", True)
+    return {
+        "type": "object",
+        "propertyNames": target.get("propertyNames", True),
+        "properties": {name: _removable(each, defined) for name, each in target.get("properties", {}).items()},
+        "additionalProperties": others if isinstance(others, bool) else _removable(others, defined),
+    }
+
+
+def _removable(schema: dict[str, Any], defined: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [_in_part(schema, defined), _NULL]}
 
 
 def patched(current: B, patch: dict[str, Any]) -> B:
@@ -145,11 +198,18 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+#: How the header reads.
+_ETAGS = r'^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*")*)$'
 
 
 async def _if_match(
     header: Annotated[
-        str | None, Header(alias="If-Match", description='The `ETag` that the object must have, `"7"`.')
+        str | None,
+        Header(
+            alias="If-Match",
+            description='The `ETag` that the object must have, `"7"`.',
+            json_schema_extra={"pattern": _ETAGS, "examples": ['"7"']},
+        ),
     ] = None,
 ) -> frozenset[int] | None:
     if header is None or header.strip() == "*":

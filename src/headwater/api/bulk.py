@@ -6,10 +6,10 @@ from functools import partial
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StrictInt
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from headwater.api.auth import WRITES
-from headwater.api.bodies import HIGHEST_EDIT, RequestBody
+from headwater.api.bodies import HIGHEST_EDIT, WHOLE, RequestBody
 from headwater.api.differences import AskedForesight, DifferenceOut, Foresight, foreseen
 from headwater.api.envelope import EXAMPLE_FID, Envelope, Listing
 from headwater.api.openapi import fails
@@ -49,8 +49,8 @@ class FilterBody(RequestBody):
         default=None, description="Whose attempt began then or later.", examples=["2026-03-01T00:00:00Z"]
     )
     until: Moment | None = Field(default=None, description="Whose attempt began before.", examples=[None])
-    external_version: StrictInt | None = Field(
-        default=None, ge=1, le=HIGHEST_EDIT, description="That ran with this version of the External.", examples=[3]
+    external_version: Annotated[int, Field(ge=1, le=HIGHEST_EDIT), WHOLE] | None = Field(
+        default=None, description="That ran with this version of the External.", examples=[3]
     )
     origin: Origin | None = Field(default=None, examples=["schedule"])
     params: dict[str, Any] | None = Field(
@@ -94,10 +94,8 @@ class FilterBody(RequestBody):
 class RestoreBody(FilterBody):
     """Which deleted tasks of the stream are meant."""
 
-    stream_version: StrictInt | None = Field(
+    stream_version: Annotated[int, Field(ge=0, le=HIGHEST), WHOLE] | None = Field(
         default=None,
-        ge=0,
-        le=HIGHEST,
         description="That were taken out by this stream version, as `revert` answers it.",
         examples=[17],
     )

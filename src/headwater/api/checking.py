@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from headwater.api.auth import READS
 from headwater.api.bodies import RequestBody
@@ -37,7 +37,7 @@ class CheckBody(RequestBody):
         json_schema_extra={"example": {"schema": {"required": ["sku"], "properties": {"price": {"type": "number"}}}}}
     )
 
-    json_schema: dict[str, Any] | bool | None = Field(
+    json_schema: dict[str, Any] | StrictBool | None = Field(
         alias="schema", description="JSON Schema, as the External's `schema` would be; null takes any object."
     )
     doc_id_field: str | None = Field(

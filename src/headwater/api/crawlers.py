@@ -5,10 +5,20 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, Field
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, RunVersion, patched
+from headwater.api.bodies import (
+    WHOLE,
+    IfMatch,
+    MergePatch,
+    Meta,
+    NewMeta,
+    RequestBody,
+    RunVersion,
+    merge_patch,
+    patched,
+)
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.gates import GatesBody
 from headwater.api.openapi import fails
@@ -45,7 +55,7 @@ class CrawlerFields(RequestBody):
         examples=[{"user": "jo", "password": "…"}],
     )
     schedule: ScheduleBody | None = Field(default=None, description="When it runs by itself; null: when it is started.")
-    timeout: Annotated[StrictInt, Field(ge=1, le=31 * 86400)] = Field(
+    timeout: Annotated[int, Field(ge=1, le=31 * 86400), WHOLE] = Field(
         default=TIMEOUT, description="Seconds of silence after which a running task times out."
     )
     publish: Publish = Field(
@@ -55,7 +65,7 @@ class CrawlerFields(RequestBody):
     gates: GatesBody | None = Field(
         default=None, description="A run that ends with 2xx and fails one of them is kept out of the stream."
     )
-    retries: Annotated[StrictInt, Field(ge=0, le=MOST_RETRIES)] = Field(
+    retries: Annotated[int, Field(ge=0, le=MOST_RETRIES), WHOLE] = Field(
         default=0,
         description="How often a task that failed or timed out is retried by itself, after growing pauses.",
         examples=[3],
@@ -267,7 +277,7 @@ def _body(crawler: Crawler) -> CrawlerBody:
 @router.patch("/crawlers/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
 async def patch_crawler(
     fid: str,
-    patch: MergePatch,
+    patch: Annotated[MergePatch, merge_patch(CrawlerBody)],
     expected: IfMatch,
     backend: Backend,
     response: Response,

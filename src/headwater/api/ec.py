@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 import structlog
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headwater.api.auth import Speaker, TaskSpeaker, uploader
-from headwater.api.bodies import RequestBody
+from headwater.api.bodies import WHOLE, RequestBody
 from headwater.api.envelope import Envelope, answer
 from headwater.api.errors import handle
 from headwater.api.openapi import fails
@@ -52,8 +52,12 @@ class ReceiptOut(BaseModel):
 class StatusBody(RequestBody):
     """How a task goes."""
 
-    code: StrictInt = Field(
-        description="102 while it runs, 2xx when it is done, 4xx or 5xx when it failed.", examples=[200]
+    code: Annotated[int, WHOLE] = Field(
+        description="102 while it runs, 2xx when it is done, 4xx or 5xx when it failed.",
+        examples=[200],
+        json_schema_extra={
+            "anyOf": [{"const": 102}, {"minimum": 200, "maximum": 299}, {"minimum": 400, "maximum": 599}]
+        },
     )
     message: str | None = Field(default=None, description="For people.")
     detail: Any = Field(default=None, description="Any JSON.")
@@ -75,7 +79,10 @@ async def upload(
     speaker: TaskSpeaker,
     request: Request,
     backend: Backend,
-    content_encoding: Annotated[str | None, Header(description="`gzip`, `deflate` or `zstd`.")] = None,
+    content_encoding: Annotated[
+        str | None,
+        Header(description="`gzip`, `deflate` or `zstd`.", json_schema_extra={"enum": ["gzip", "deflate", "zstd"]}),
+    ] = None,
     idempotency_key: Annotated[
         str | None,
         Header(max_length=LONGEST_KEY, description="The same key with the same body is answered as the first time."),

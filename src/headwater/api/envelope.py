@@ -68,7 +68,9 @@ def answer(response: Response, payload: O) -> Envelope[O]:
 
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Objects on a page.")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Cursor = Annotated[
+    str | None, Query(description="`next_cursor` of the page before.", json_schema_extra={"format": "cursor"})
+]
 
 
 def listing(request: Request, response: Response, payload: Sequence[T], *, limit: int, last: object) -> Listing[T]:

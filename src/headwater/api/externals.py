@@ -3,14 +3,14 @@
 import re
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, Response, status
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, field_validator
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import HIGHEST_EDIT, IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
+from headwater.api.bodies import HIGHEST_EDIT, IfMatch, MergePatch, Meta, NewMeta, RequestBody, merge_patch, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
@@ -27,6 +27,8 @@ router = APIRouter(tags=["externals"])
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
+_URL: dict[str, Any] = {"anyOf": [{"type": "string", "pattern": r"^https?://[A-Za-z0-9]"}, {"type": "null"}]}
+
 _EXAMPLE: dict[str, Any] = {
     "meta": {"name": "Reviews"},
     "endpoint": "http://127.0.0.1:9000",
@@ -36,16 +38,31 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
+def _as_json_has_it(value: object) -> object:
+    """Refuse what would be taken for a number or a boolean, and is none in JSON."""
+    if not isinstance(value, dict):
+        return value
+    said = cast("dict[str, object]", value)
+    strangers = [name for name in ("min", "max") if isinstance(said.get(name), bool | str)]
+    if strangers:
+        raise ValueError(f"{strangers[0]} is a number, or null")
+    if "req" in said and not isinstance(said["req"], bool):
+        raise ValueError("req is true or false")
+    return said
+
+
 class ExternalFields(RequestBody):
     """What an External's developer says of it."""
 
     endpoint: str | None = Field(
-        default=None, description="Base URL of the EC; null means push: there is no server, a script uploads."
+        default=None,
+        description="Base URL of the EC; null means push: there is no server, a script uploads.",
+        json_schema_extra=_URL,
     )
     credential: CredentialType | None = Field(default=None, description='`"ignore"` is taken as null.')
-    oauth: str | None = Field(default=None, description="Where a person logs in, for `oauth`.")
+    oauth: str | None = Field(default=None, description="Where a person logs in, for `oauth`.", json_schema_extra=_URL)
     oauth_parameters: Any = Field(default=None, alias="oauthParameters")
-    json_schema: dict[str, Any] | bool | None = Field(
+    json_schema: dict[str, Any] | StrictBool | None = Field(
         default=None,
         alias="schema",
         description="JSON Schema, draft 4 to 2020-12 by its `$schema`, that each document must match.",
@@ -53,8 +70,15 @@ class ExternalFields(RequestBody):
     doc_id_field: str | None = Field(
         None, alias="docIdField", description="The field that holds a document's id; null makes ids from the content."
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="Sent with each request to the EC.")
-    parameters: list[Parameter] = Field(default_factory=list[Parameter])
+    headers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Sent with each request to the EC.",
+        json_schema_extra={
+            "propertyNames": {"pattern": f"^{_HEADER_NAME.pattern}$"},
+            "additionalProperties": {"type": "string", "pattern": f"^{_HEADER_VALUE.pattern}$"},
+        },
+    )
+    parameters: list[Annotated[Parameter, BeforeValidator(_as_json_has_it)]] = Field(default_factory=list[Parameter])
     analysis: dict[str, Any] | None = Field(default=None, description="Kept and handed on.")
 
     @field_validator("credential", mode="before")
@@ -226,7 +250,11 @@ def _body(external: External) -> ExternalBody:
 
 @router.patch("/externals/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
 async def patch_external(
-    fid: str, patch: MergePatch, expected: IfMatch, backend: Backend, response: Response
+    fid: str,
+    patch: Annotated[MergePatch, merge_patch(ExternalBody)],
+    expected: IfMatch,
+    backend: Backend,
+    response: Response,
 ) -> Envelope[ExternalOut]:
     """Change an External by a merge patch; tasks that run keep the version they began with."""
     return answer(response, await backend.db.write(_change, fid, expected, patch, backend.clock()))

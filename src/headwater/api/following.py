@@ -75,7 +75,10 @@ async def list_changes(
     prefer: Annotated[
         str | None, Header(description="`wait=N`: a long poll waits N seconds at most; 60 is the longest.")
     ] = None,
-    last_event_id: Annotated[str | None, Header(description="What an event source goes on from.")] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(description="What an event source goes on from.", json_schema_extra={"pattern": r"^ *[0-9]{0,15} *$"}),
+    ] = None,
 ) -> StreamingResponse:
     """Tell the net changes of a stream since one of its versions.
 
@@ -131,6 +134,7 @@ def _held(since: int | None, last_event_id: str | None) -> int:
     if last_event_id is None or not last_event_id.strip():
         return since or 0
     # An event source that comes back sends its first URL again: what it has heard since counts.
+    last_event_id = last_event_id.strip()
     if not _VERSION.fullmatch(last_event_id) or int(last_event_id) > HIGHEST:
         raise RequestInvalid("Last-Event-ID is no stream version; send the id of the last event that was heard")
     return int(last_event_id)

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StrictInt, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from headwater.api.bodies import RequestBody
+from headwater.api.bodies import WHOLE, RequestBody
 from headwater.domain.gates import Gates
 
 #: No number of documents is higher, as databases count.
@@ -16,7 +16,7 @@ class GatesBody(RequestBody):
 
     model_config = ConfigDict(from_attributes=True)
 
-    min_docs: Annotated[StrictInt, Field(ge=0, le=HIGHEST)] | None = Field(
+    min_docs: Annotated[int, Field(ge=0, le=HIGHEST), WHOLE] | None = Field(
         default=None, description="The fewest documents that a run brings.", examples=[100]
     )
     max_shrink: Annotated[float, Field(ge=0, le=1, strict=True)] | None = Field(

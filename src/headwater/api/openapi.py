@@ -155,6 +155,14 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
+def _too_large() -> dict[str, Any]:
+    """Return the failure that any route has which takes a body."""
+    detail = "the body is over the limit of 8388608 bytes (setting max_request)"
+    failure = _failure(413, "The body is over its limit.", errors.RequestTooLarge, detail)
+    failure["content"]["application/json"]["schema"] = {"$ref": f"#/components/schemas/{failure.pop('model').__name__}"}
+    return failure
+
+
 def install(app: FastAPI) -> None:
     """Let an application describe itself rightly."""
     described = app.openapi
@@ -174,9 +182,22 @@ def install(app: FastAPI) -> None:
 def _mend(paths: dict[str, Any]) -> None:
     for path in paths.values():
         for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                _mend_parameter(parameter)
+            if "requestBody" in operation:
+                operation["responses"].setdefault("413", _too_large())
             _mend_responses(operation["responses"])
             for callback in operation.get("callbacks", {}).values():
                 _mend(callback)
+
+
+def _mend_parameter(parameter: dict[str, Any]) -> None:
+    # Left away, it is null; but no query and no header can say null.
+    schema = parameter["schema"]
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        parameter["schema"] = {**kinds[0], **schema}
 
 
 def _mend_responses(responses: dict[str, Any]) -> None:

@@ -4,8 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Match
+from starlette.types import Scope
 
 from headwater.api.auth import ADMINISTERS, READS
 from headwater.api.documents import DocumentOut, DocumentsOut, answer_of, listing_of, raw, shown
@@ -18,10 +21,10 @@ from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
 from headwater.catalog.vault import redact
 from headwater.domain.condition import condition_of
-from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.domain.errors import RequestInvalid
 from headwater.domain.stream import Change, LogEntry
 from headwater.streams.history import Standing, Version
-from headwater.streams.views import NOW, View
+from headwater.streams.views import View
 
 
 class _Any(Convertor[str]):
@@ -38,7 +41,18 @@ class _Any(Convertor[str]):
 
 register_url_convertor("any", _Any())
 
-router = APIRouter(tags=["reading"])
+
+class _Route(APIRoute):
+    """A route that tells a document's history from a document that is called so: its own slash is written as %2F."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        is_of_document = "{doc_id:any}" in self.path
+        if is_of_document and self.path.endswith("/history") != scope["raw_path"].endswith(b"/history"):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+router = APIRouter(tags=["reading"], route_class=_Route)
 
 
 class LogOut(BaseModel):
@@ -124,15 +138,11 @@ async def list_docs(
     responses=fails(404),
     response_model=Envelope[list[VersionOut]],
 )
-async def get_history(fid: str, doc_id: str, backend: Backend, request: Request, view: AskedView) -> Response:
+async def get_history(fid: str, doc_id: str, backend: Backend) -> Response:
     """Read every version of a document that is kept, newest first: who wrote it, and whether it shows.
 
     A document whose own id ends in `/history` is read with that slash written as `%2F`.
     """
-    if not request.scope["raw_path"].endswith(b"/history"):
-        whole = request.scope["path"].partition("/docs/")[2]  # a line end behind it is part of it
-        return await get_doc(fid, whole, backend, view)
-    _require_no(view)
     versions = await backend.historian.versions(fid, doc_id)
     return answer_of([_version(version) for version in versions])
 
@@ -195,12 +205,6 @@ def _pair(position: list[Any]) -> tuple[str, int]:
             return one, other
         case _:
             raise RequestInvalid("the cursor is none that this list gave out; begin with the first page")
-
-
-def _require_no(view: View) -> None:
-    if view != NOW:
-        detail = "a history is of all versions; as_of and without are for documents"
-        raise RequestInvalid(detail, flaws=[Flaw(pointer="?as_of", detail=detail)])
 
 
 def _version(version: Version) -> dict[str, object]:

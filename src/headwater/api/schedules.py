@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
-from headwater.api.bodies import RequestBody
+from headwater.api.bodies import WHOLE, RequestBody
 from headwater.domain.crawler import Crawler
 from headwater.domain.schedule import Schedule, check_cron, check_timezone
 
@@ -28,10 +28,10 @@ class ScheduleBody(RequestBody):
     timezone: str | None = Field(
         default=None, max_length=100, description="Of `cron`; UTC unless given.", examples=["Europe/Berlin"]
     )
-    every: Annotated[StrictInt, Field(ge=1, le=LONGEST_STEP)] | None = Field(
+    every: Annotated[int, Field(ge=1, le=LONGEST_STEP), WHOLE] | None = Field(
         default=None, description="Seconds from one run to the next.", examples=[None]
     )
-    jitter: Annotated[StrictInt, Field(ge=0, le=LONGEST_JITTER)] = Field(
+    jitter: Annotated[int, Field(ge=0, le=LONGEST_JITTER), WHOLE] = Field(
         default=0, description="Each run comes up to so many seconds later, by lot.", examples=[300]
     )
     paused: StrictBool = Field(default=False, description="Nothing is run, and nothing made up for later.")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, Field
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
+from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, merge_patch, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
@@ -151,7 +151,11 @@ def _change(
 
 @router.patch("/streams/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
 async def patch_stream(
-    fid: str, patch: MergePatch, expected: IfMatch, backend: Backend, response: Response
+    fid: str,
+    patch: Annotated[MergePatch, merge_patch(StreamBody)],
+    expected: IfMatch,
+    backend: Backend,
+    response: Response,
 ) -> Envelope[StreamOut]:
     """Change a stream by a merge patch."""
     return answer(response, await backend.db.write(_change, fid, expected, patch, backend.clock()))

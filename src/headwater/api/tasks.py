@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, RunVersion, patched
+from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, RunVersion, merge_patch, patched
 from headwater.api.envelope import (
     EXAMPLE_FID,
     Cursor,
@@ -263,7 +263,11 @@ def _change(
 
 @router.patch("/tasks/{fid}", dependencies=[WRITES], responses=fails(404, 409, 412, 415))
 async def patch_task(
-    fid: str, patch: MergePatch, expected: IfMatch, backend: Backend, response: Response
+    fid: str,
+    patch: Annotated[MergePatch, merge_patch(TaskBody)],
+    expected: IfMatch,
+    backend: Backend,
+    response: Response,
 ) -> Envelope[TaskOut]:
     """Change a task's `meta` by a merge patch; all else of a task changes by actions."""
     return answer(response, await backend.db.write(_change, fid, expected, patch, backend.clock()))

@@ -1,12 +1,13 @@
 """The versions of an External: which there are, and which of them crawlers run with."""
 
 from datetime import datetime
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, StrictInt
+from pydantic import BaseModel, Field
 
 from headwater.api.auth import READS, WRITES
-from headwater.api.bodies import HIGHEST_EDIT, IfMatch, RequestBody
+from headwater.api.bodies import HIGHEST_EDIT, WHOLE, IfMatch, RequestBody
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, answer, listing, position_of
 from headwater.api.externals import ExternalOut
 from headwater.api.openapi import fails
@@ -32,8 +33,8 @@ class ExternalVersionOut(BaseModel):
 class PublishBody(RequestBody):
     """Which version crawlers are to run with."""
 
-    version: StrictInt | None = Field(
-        ge=1, le=HIGHEST_EDIT, description="Null takes the mark away: crawlers run with the newest.", examples=[5]
+    version: Annotated[int, Field(ge=1, le=HIGHEST_EDIT), WHOLE] | None = Field(
+        description="Null takes the mark away: crawlers run with the newest.", examples=[5]
     )
 
 

@@ -8,8 +8,8 @@ from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.fid import is_fid
 from headwater.streams.views import View
 
-#: No version is higher, as databases count.
-HIGHEST = (1 << 62) - 1
+#: No version is higher, as JSON counts for certain.
+HIGHEST = (1 << 53) - 1
 #: So many tasks can be looked past.
 MOST_TASKS = 1_000
 
