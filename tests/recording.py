@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import httpx
 
 import docs_tour
+from end_to_end.crawler_server import CrawlerServer
 from exchange_table import FILE, filled, replaced, take_steps
 from headwater_client import Headwater, TaskWriter
 
@@ -26,6 +27,9 @@ _FID = re.compile(r"\b[0-9a-f]{32}\b")
 _SENT = ("authorization", "content-encoding", "if-match", "prefer")
 _ANSWERED = ("retry-after", "content-type")
 _NOWHERE = "0" * 32
+#: The login that there is, where there is one; whatever else is drawn by lot reads so as well.
+_LOGIN = "5b0c1c52-5a39-4b6c-9d3f-0d6a3c1f7e21"
+_GRANT = {"user": "jo", "token": "secret", "expiry": "2126-01-01T00:00:00Z", "issued": "2026-01-01T00:00:00Z"}
 
 
 class Recorder(httpx.BaseTransport):
@@ -83,10 +87,14 @@ class Setting:
     """What there is when a case begins, and the names that the table has for it."""
 
     def __init__(self, url: str, key: str, given: dict[str, Any]) -> None:
+        self._ec = CrawlerServer() if "login" in given else None
         with Headwater(url, key) as headwater:
-            external = headwater.externals.create("Books", doc_id_field="id", **given.get("external", {}))
+            external = headwater.externals.create(
+                "Books", doc_id_field="id", **given.get("external", {}), **self._oauth()
+            )
             stream = headwater.streams.create("Books")
-            crawler = headwater.crawlers.create(external, stream)
+            login = None if self._ec is None else headwater.externals.fetch_token(external, _LOGIN).fid
+            crawler = headwater.crawlers.create(external, stream, credential=login and {"fid": login})
             self.names = {
                 "key": key,
                 "nowhere": _NOWHERE,
@@ -94,6 +102,8 @@ class Setting:
                 "external": external.fid,
                 "crawler": crawler.fid,
             }
+            if login is not None:
+                self.names["credential"] = login
             for number, documents in enumerate(given.get("documents", []), start=1):
                 with headwater.writer(crawler) as writer:
                     writer.write_all(documents)
@@ -111,6 +121,23 @@ class Setting:
             headwater.tasks.retry(task)
         if state == "deleted":
             headwater.tasks.delete(task)
+
+    def _oauth(self) -> dict[str, Any]:
+        """Return what makes the External one at which somebody has logged in."""
+        if self._ec is None:
+            return {}
+        self._ec.on_token = lambda uuid: (200, _GRANT) if uuid == _LOGIN else (404, {"message": "nobody has logged in"})
+        return {
+            "endpoint": self._ec.url,
+            "credential": "oauth",
+            "oauth": f"{self._ec.url}/oauth",
+            "oauth_parameters": {"subdomain": "acme"},
+        }
+
+    def close(self) -> None:
+        """Take down what the case needed."""
+        if self._ec is not None:
+            self._ec.close()
 
     def named(self, recorded: Any) -> Any:
         """Return what was recorded, with placeholders and fixed values for what differs from run to run."""
@@ -138,6 +165,8 @@ def _settled(value: Any) -> Any:
     settled |= {name: fixed[name] for name in fixed if name in settled}
     if "docs_version" in settled:
         settled["docs"] = 0
+    if "uuid" in settled and "url" in settled:
+        settled |= {"uuid": _LOGIN, "url": settled["url"].replace(settled["uuid"], _LOGIN)}
     if isinstance(settled.get("upload"), dict):
         settled["upload"] = {
             "endpoint": f"http://headwater.example.org/actions/tasks/{settled['fid']}.new",
@@ -154,6 +183,7 @@ def record(case: dict[str, Any], url: str, key: str) -> dict[str, Any]:
     with Headwater(url, key, transport=recorder) as headwater:
         take_steps(filled(case["steps"], setting.names), headwater, writer)
     writer.abandon()
+    setting.close()
     kept = {name: value for name, value in case.items() if name != "exchanges"}
     return kept | {"exchanges": setting.named(recorder.exchanges)}
 

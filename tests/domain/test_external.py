@@ -43,12 +43,35 @@ def test_the_first_flaw_is_in_the_error_itself():
 
 
 @pytest.mark.parametrize(
+    ("fields", "pointers"),
+    [
+        ({}, ["/oauth"]),
+        ({"oauth": "http://ec", "oauth_parameters": ["a"]}, ["/oauthParameters"]),
+        (
+            {"oauth": "http://ec", "oauth_parameters": {"uuid": 1, "reset": 1}},
+            ["/oauthParameters/uuid", "/oauthParameters/reset"],
+        ),
+    ],
+)
+def test_an_external_with_a_login_says_where_and_with_what(fields, pointers):
+    with pytest.raises(SchemaInvalid, match="nobody could log in") as caught:
+        check_definition(a_definition(credential=OAUTH, **fields))
+    assert [flaw.pointer for flaw in caught.value.flaws] == pointers
+
+
+def test_an_external_without_a_login_may_say_anything_of_it():
+    check_definition(a_definition(oauth_parameters=["a"]))
+
+
+@pytest.mark.parametrize(
     ("wanted", "given"),
     [
         (None, None),
         (BASIC, {"user": "u", "password": "p"}),
         (BASIC, {"type": "basic", "user": "", "password": ""}),
-        (OAUTH, {"token": "t", "anything": [1]}),
+        (OAUTH, {"fid": "f"}),
+        (OAUTH, {"oauth": "f"}),
+        (OAUTH, {"type": "oauth", "fid": "f", "expires_at": None}),
     ],
 )
 def test_a_credential_of_the_form_that_is_asked_for_is_fine(wanted, given):
@@ -61,7 +84,10 @@ def test_a_credential_of_the_form_that_is_asked_for_is_fine(wanted, given):
         (None, {"user": "u", "password": "p"}, "takes none"),
         (None, {}, "takes none"),
         (BASIC, None, "needs one of type basic"),
-        (OAUTH, None, "needs one of type oauth"),
+        (OAUTH, None, "needs one of type oauth; log in"),
+        (OAUTH, {"token": "t"}, "expected"),
+        (OAUTH, {"fid": None}, "expected"),
+        (OAUTH, {"type": "basic", "fid": "f"}, "expected"),
         (BASIC, {}, "expected"),
         (BASIC, {"user": "u"}, "expected"),
         (BASIC, {"user": "u", "password": None}, "expected"),

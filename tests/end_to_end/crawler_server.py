@@ -5,16 +5,20 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.error import HTTPError
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import Request, urlopen
 
 
 class CrawlerServer:
-    """Serves ``POST /task`` and ``PATCH /task/{fid}/status`` by the functions that a test sets."""
+    """Serves tasks, ``PATCH /task/{fid}/status`` and the tokens of logins by the functions that a test sets."""
 
     def __init__(self, port: int = 0) -> None:
         self.starts: list[dict] = []
         self.ends: list[tuple[str, dict]] = []
         self.on_start = lambda _task: (200, {"success": True, "payload": {"status": {"code": 102}}})
+        #: What was asked of tokens: the method, and the query.
+        self.logins: list[tuple[str, dict[str, list[str]]]] = []
+        self.on_token = lambda _uuid: (404, {"message": "nobody has logged in"})
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,6 +31,18 @@ class CrawlerServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.ends.append((self.path, body))
                 self._answer(200, {"success": True})
+
+            def do_GET(self) -> None:
+                self._answer(*outer.on_token(self._login()))
+
+            def do_DELETE(self) -> None:
+                self._login()
+                self._answer(200, {"success": True})
+
+            def _login(self) -> str:
+                query = parse_qs(urlsplit(self.path).query)
+                outer.logins.append((self.command, query))
+                return query["uuid"][0]
 
             def _answer(self, status: int, body: object) -> None:
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()

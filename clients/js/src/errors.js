@@ -15,6 +15,9 @@
  *         │   ├── TaskRemoved
  *         │   ├── TaskPurged
  *         │   ├── NothingToPublish
+ *         │   ├── NoLogin
+ *         │   ├── LoginUnfinished
+ *         │   ├── LoginUnusable
  *         │   ├── StreamTaken
  *         │   ├── InUse
  *         │   ├── MovedMeanwhile
@@ -107,6 +110,12 @@ export class TaskRemoved extends Conflict {}
 export class TaskPurged extends Conflict {}
 /** Task has nothing to publish. */
 export class NothingToPublish extends Conflict {}
+/** Nobody logs in at this External's crawler. */
+export class NoLogin extends Conflict {}
+/** Login at the crawler is not finished. */
+export class LoginUnfinished extends Conflict {}
+/** Crawler's OAuth service answers what cannot be used. */
+export class LoginUnusable extends Conflict {}
 /** Stream has a crawler already. */
 export class StreamTaken extends Conflict {}
 /** Object is in use. */

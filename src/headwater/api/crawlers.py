@@ -19,12 +19,23 @@ from headwater.api.bodies import (
     merge_patch,
     patched,
 )
-from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
+from headwater.api.envelope import (
+    EXAMPLE_FID,
+    Cursor,
+    Envelope,
+    Limit,
+    Listing,
+    ObjectOut,
+    answer,
+    common,
+    listing,
+    position_of,
+)
 from headwater.api.gates import GatesBody
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.api.schedules import ScheduleBody, SkipOut
-from headwater.catalog import objects, tasks
+from headwater.catalog import credentials, objects, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
 from headwater.catalog.vault import Vault, redact
@@ -51,7 +62,8 @@ class CrawlerFields(RequestBody):
     )
     credential: dict[str, Any] | None = Field(
         default=None,
-        description="Write-only: stored encrypted, sent to the EC, never returned.",
+        description="Write-only: user and password, stored encrypted, sent to the EC, never returned; for an External "
+        'with OAuth, `{"fid": …}` of the credential that a login came to.',
         examples=[{"user": "jo", "password": "…"}],
     )
     schedule: ScheduleBody | None = Field(default=None, description="When it runs by itself; null: when it is started.")
@@ -122,13 +134,24 @@ class CredentialOut(BaseModel):
     type: str
 
 
+class LoginCredentialOut(BaseModel):
+    """The credential of the External that it names."""
+
+    type: str = Field(examples=["oauth"])
+    fid: str = Field(examples=[EXAMPLE_FID])
+    expires_at: datetime | None = Field(
+        description="From when on its tasks fail with `credential_expired`; null: it does not expire.",
+        examples=["2026-06-01T12:00:00.000000Z"],
+    )
+
+
 class CrawlerOut(ObjectOut):
     """An External set up to feed one stream."""
 
     external: str
     stream: str
     params: dict[str, Any] = Field(description="Passwords read as `********`; sent back so, they stay as they are.")
-    credential: CredentialOut | None
+    credential: CredentialOut | LoginCredentialOut | None
     schedule: ScheduleBody | None
     next_run_at: datetime | None = Field(description="When it next runs by itself; null: never, or it is paused.")
     last_skip: SkipOut | None = Field(description="The last run that was due and was not started, and why.")
@@ -139,7 +162,16 @@ class CrawlerOut(ObjectOut):
     state: TaskState | None = Field(description="Of its open task; null while it has none.")
 
 
+def _credential(crawler: Crawler, expiries: dict[str, datetime | None]) -> CredentialOut | LoginCredentialOut | None:
+    if crawler.credential_type is None:
+        return None
+    if crawler.login is None:
+        return CredentialOut(type=crawler.credential_type)
+    return LoginCredentialOut(type=crawler.credential_type, fid=crawler.login, expires_at=expiries.get(crawler.login))
+
+
 def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
+    expiries = credentials.expiries(tx, {crawler.login for crawler in found if crawler.login is not None})
     states = tasks.open_states(tx, [crawler.fid for crawler in found])
     return [
         CrawlerOut(
@@ -147,7 +179,7 @@ def _out(tx: Transaction, found: list[Crawler]) -> list[CrawlerOut]:
             external=crawler.external,
             stream=crawler.stream,
             params=redact(crawler.params),
-            credential=None if crawler.credential_type is None else CredentialOut(type=crawler.credential_type),
+            credential=_credential(crawler, expiries),
             schedule=None if crawler.schedule is None else ScheduleBody.model_validate(crawler.schedule),
             next_run_at=crawler.next_run_at,
             last_skip=SkipOut.of(crawler),
@@ -250,7 +282,7 @@ def _change(
     if isinstance(body, dict):
         keeps = "credential" not in body
         body = patched(_body(old), body)
-    # What GET shows of a credential, sent back, means the one that is there.
+    # What GET shows of a credential, sent back, means the one that is there; of a login it names it.
     if keeps or (body.credential is not None and body.credential == {"type": old.credential_type}):
         credential: dict[str, Any] | None = setup.KEEP
     else:

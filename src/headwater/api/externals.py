@@ -60,8 +60,15 @@ class ExternalFields(RequestBody):
         json_schema_extra=_URL,
     )
     credential: CredentialType | None = Field(default=None, description='`"ignore"` is taken as null.')
-    oauth: str | None = Field(default=None, description="Where a person logs in, for `oauth`.", json_schema_extra=_URL)
-    oauth_parameters: Any = Field(default=None, alias="oauthParameters")
+    oauth: str | None = Field(
+        default=None, description="Base URL of the EC's OAuth service; needed for `oauth`.", json_schema_extra=_URL
+    )
+    oauth_parameters: Any = Field(
+        default=None,
+        alias="oauthParameters",
+        description="Handed on to the page on which a person logs in; for `oauth` an object, or null.",
+        examples=[{"subdomain": "acme"}],
+    )
     json_schema: dict[str, Any] | StrictBool | None = Field(
         default=None,
         alias="schema",
@@ -107,7 +114,7 @@ class ExternalFields(RequestBody):
         """Return what is said, checked.
 
         Raises:
-            SchemaInvalid: schema or parameters do not hold together.
+            SchemaInvalid: schema, parameters or login do not hold together.
         """
         definition = Definition(
             endpoint=self.endpoint,

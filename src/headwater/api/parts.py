@@ -15,6 +15,7 @@ from headwater.domain.schedule import Dice
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.store import LocalStore
+from headwater.lifecycle.outbound import Outbound
 from headwater.streams.changes import Follower
 from headwater.streams.effects import Effects
 from headwater.streams.erasure import Eraser
@@ -38,6 +39,7 @@ class Parts:
     follower: Follower
     effects: Effects
     eraser: Eraser
+    outbound: Outbound
     vault: Vault
     clock: Callable[[], datetime]
     #: Where ECs reach this Headwater.

@@ -20,6 +20,8 @@ class NoticeKind(StrEnum):
 
     START = "start"
     END = "end"
+    #: That a login is over, and its token to be forgotten.
+    CLEAR = "clear"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +29,11 @@ class Notice:
     """A stored message to an EC."""
 
     fid: str
+    #: The task that it tells of; of a ``CLEAR``, the credential.
     task: str
     attempt: int
     kind: NoticeKind
-    #: Where it goes, ``{endpoint, headers, version}``, sealed because headers hold keys.
+    #: Where it goes, ``{endpoint, headers, version}`` or ``{url, headers}``, sealed because headers hold keys.
     sealed_target: str
     #: The code that the EC is told; 0 for a start.
     code: int

@@ -72,6 +72,26 @@ external_versions = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 
+# Logins at the ECs of Externals. Their tokens are sealed.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("fid", _FID, primary_key=True),
+    Column("external", _FID, ForeignKey("externals.fid"), nullable=False),
+    # SHA-256 of the login's uuid, which is as good as the token.
+    Column("login_digest", String(64), nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("user", Text),
+    Column("reported_name", Text),
+    Column("email_address", Text),
+    Column("issued_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+    # Unique: a login that is fetched twice at once is one credential.
+    Index("credentials_of_login", "external", "login_digest", unique=True),
+)
+
 crawlers = Table(
     "crawlers",
     metadata,
@@ -82,6 +102,7 @@ crawlers = Table(
     Column("params", JSON, nullable=False),
     Column("sealed_credential", Text),
     Column("credential_type", String(16)),
+    Column("login", _FID, ForeignKey("credentials.fid"), index=True),
     Column("schedule", JSON(none_as_null=True)),
     Column("timeout", Integer, nullable=False),
     Column("publish", String(16), nullable=False),

@@ -21,6 +21,8 @@ class Crawler:
     #: What it logs in with at its source, sealed; None if it needs nothing.
     sealed_credential: str | None = None
     credential_type: str | None = None
+    #: The login that it names instead, by its fid: a credential of the External (``oauth.py``).
+    login: str | None = None
     #: When it runs by itself; None if somebody starts each run.
     schedule: Schedule | None = None
     #: When the schedule has the next run; None if there is none to come.

@@ -14,6 +14,9 @@
     │   ├── TaskRemoved
     │   ├── TaskPurged
     │   ├── NothingToPublish
+    │   ├── NoLogin
+    │   ├── LoginUnfinished
+    │   ├── LoginUnusable
     │   ├── StreamTaken
     │   ├── InUse
     │   ├── MovedMeanwhile
@@ -142,6 +145,18 @@ class TaskPurged(Conflict):
 
 class NothingToPublish(Conflict):
     """Task has nothing to publish."""
+
+
+class NoLogin(Conflict):
+    """Nobody logs in at this External's crawler."""
+
+
+class LoginUnfinished(Conflict):
+    """Login at the crawler is not finished."""
+
+
+class LoginUnusable(Conflict):
+    """Crawler's OAuth service answers what cannot be used."""
 
 
 class StreamTaken(Conflict):

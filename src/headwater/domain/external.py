@@ -1,5 +1,6 @@
 """An External: a registered crawler, as its developer describes it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,8 +25,9 @@ class Definition:
     #: Base URL of the EC; None means push: there is no server, a script uploads.
     endpoint: str | None = None
     credential: CredentialType | None = None
-    #: Where a person logs in, for ``oauth``.
+    #: Base URL of the EC's OAuth service, for ``oauth``; see ``oauth.py``.
     oauth: str | None = None
+    #: Handed on to the page on which a person logs in.
     oauth_parameters: Any = None
     #: The JSON Schema that each document must match; None takes any object.
     schema: dict[str, Any] | bool | None = None
@@ -69,7 +71,7 @@ class External:
 
 
 def check_definition(definition: Definition) -> None:
-    """Raise unless schema and parameters hold together.
+    """Raise unless schema, parameters and login hold together.
 
     Raises:
         SchemaInvalid: with a flaw for each place that does not compile.
@@ -82,6 +84,23 @@ def check_definition(definition: Definition) -> None:
     ]
     if flaws:
         raise SchemaInvalid(f"the parameters do not hold together: {flaws[0].message}", flaws=flaws)
+    flaws = list(_login_flaws(definition))
+    if flaws:
+        raise SchemaInvalid(f"nobody could log in: {flaws[0].message}", flaws=flaws)
+
+
+def _login_flaws(definition: Definition) -> Iterator[Flaw]:
+    if definition.credential is not CredentialType.OAUTH:
+        return
+    if definition.oauth is None:
+        yield Flaw(pointer="/oauth", detail='the credential is "oauth": expected the URL of the EC\'s OAuth service')
+    parameters = definition.oauth_parameters
+    if parameters is not None and not isinstance(parameters, dict):
+        yield Flaw(pointer="/oauthParameters", detail="expected an object, or null")
+        return
+    for name in ("uuid", "reset"):
+        if name in (parameters or {}):
+            yield Flaw(pointer=f"/oauthParameters/{name}", detail="Headwater itself says this with each login")
 
 
 def check_credential(wanted: CredentialType | None, given: dict[str, Any] | None) -> None:
@@ -92,18 +111,36 @@ def check_credential(wanted: CredentialType | None, given: dict[str, Any] | None
     """
     fault = _credential_fault(wanted, given)
     if fault is not None:
-        raise ParametersInvalid(
-            f"the credential does not fit the External: {fault}", flaws=[Flaw(pointer="/credential", detail=fault)]
-        )
+        raise credential_unfit(fault)
+
+
+def credential_unfit(fault: str) -> ParametersInvalid:
+    """Return the error that says what is wrong with a crawler's credential."""
+    return ParametersInvalid(
+        f"the credential does not fit the External: {fault}", flaws=[Flaw(pointer="/credential", detail=fault)]
+    )
+
+
+def named_login(given: dict[str, Any]) -> str | None:
+    """Return the fid of the login that a crawler's credential names, ``{"fid"}`` or ``{"oauth"}``; None if none.
+
+    What is shown of it beside that may be sent back.
+    """
+    names = set(given) - {"type", "expires_at"}
+    fid: Any = given[names.pop()] if names in ({"fid"}, {"oauth"}) else None
+    return fid if isinstance(fid, str) and given.get("type", CredentialType.OAUTH) == CredentialType.OAUTH else None
 
 
 def _credential_fault(wanted: CredentialType | None, given: dict[str, Any] | None) -> str | None:
     if wanted is None:
         return None if given is None else "the External takes none"
     if given is None:
-        return f"the External needs one of type {wanted}"
-    if wanted is CredentialType.BASIC:
-        texts = {"user", "password"}
-        if set(given) - {"type"} != texts or not all(isinstance(given[name], str) for name in texts):
-            return 'expected {"user": "…", "password": "…"}'
+        login = "; log in (GET /externals/{fid}/oauth), and name the credential that comes of it"
+        return f"the External needs one of type {wanted}{login if wanted is CredentialType.OAUTH else ''}"
+    if wanted is CredentialType.OAUTH:
+        expected = 'expected {"fid": "…"}, a credential that GET /externals/{fid}/oauth/credentials lists'
+        return expected if named_login(given) is None else None
+    texts = {"user", "password"}
+    if set(given) - {"type"} != texts or not all(isinstance(given[name], str) for name in texts):
+        return 'expected {"user": "…", "password": "…"}'
     return None

@@ -25,6 +25,8 @@ class Reason(StrEnum):
 
     REPORTED = "reported"
     START_FAILED = "start_failed"
+    #: What it was to log in with at its source had expired, so that its crawler was not called.
+    CREDENTIAL_EXPIRED = "credential_expired"
     SILENT = "silent"
     STOPPED_BY_USER = "stopped_by_user"
     DELETED_BY_USER = "deleted_by_user"

@@ -302,6 +302,9 @@ def take_out(tx: Transaction, task: Task, *, at: datetime) -> int | None:
 
 def _opened(tx: Transaction, task: Task, external: External, vault: Vault, *, begun: bool, at: datetime) -> Opened:
     if begun and not external.is_push:
+        expired = endings.fail_expired(tx, task, at=at)
+        if expired is not None:
+            return Opened(task=expired, begun=True, push=False)
         endings.notify(tx, task, external, NoticeKind.START, vault=vault, at=at)
     return Opened(task=task, begun=begun, push=external.is_push)
 

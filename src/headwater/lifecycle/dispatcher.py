@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from headwater.catalog import notices, objects, tasks
+from headwater.catalog import credentials, notices, objects, tasks
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import CRAWLERS, TASKS
@@ -28,6 +28,10 @@ PAUSES = (2.0, 6.0, 16.0, 36.0)
 LEASE = timedelta(seconds=2 * ANSWER_WITHIN)
 #: Notices that this process delivers at once, so that a slow EC holds up nobody.
 MOST_AT_ONCE = 32
+#: An EC is told to forget a token so often before it is left to itself: for a week and more.
+MOST_CLEARS = 200
+#: Seconds between those tries, at most.
+LONGEST_CLEARING_PAUSE = 3600.0
 #: Silent tasks that are ended in one transaction.
 MOST_SILENT = 100
 #: Seconds between two looks, unless somebody wakes us.
@@ -113,11 +117,14 @@ class Dispatcher:
 
     async def _deliver(self, notice: Notice) -> None:
         try:
-            target = Target(**self._vault.unseal(notice.sealed_target))
-            if notice.kind is NoticeKind.START:
-                await self._start(notice, target)
-            else:
-                await self._end(notice, target)
+            target = self._vault.unseal(notice.sealed_target)
+            match notice.kind:
+                case NoticeKind.START:
+                    await self._start(notice, Target(**target))
+                case NoticeKind.END:
+                    await self._end(notice, Target(**target))
+                case NoticeKind.CLEAR:
+                    await self._clear(notice, target)
         except HeadwaterError:
             raise  # the catalog is away: the lease runs out, and the notice comes back
         except Exception:
@@ -130,9 +137,9 @@ class Dispatcher:
                 await self._give_up(notice, fault, at=self._clock())
 
     async def _start(self, notice: Notice, target: Target) -> None:
-        body = await self._db.read(self._start_body, notice)
-        if body is None:  # it ended before it began
-            await self._db.write(notices.done, notice)
+        body = await self._db.read(self._start_body, notice, at=self._clock())
+        if body is None:  # it ended before it began, or has nothing to log in with
+            await self._db.write(_leave_start, notice, at=self._clock())
             return
         outcome = await self._outbound.start(target, body)
         at = self._clock()
@@ -174,20 +181,36 @@ class Dispatcher:
             log.warning("task.end_not_told", task=notice.task, attempt=notice.attempt, why=outcome.why)
         await self._db.write(notices.done, notice)
 
+    async def _clear(self, notice: Notice, target: dict[str, Any]) -> None:
+        outcome = await self._outbound.clear(target["url"], target["headers"])
+        if isinstance(outcome, Again) and notice.tries < MOST_CLEARS:
+            pause = max(_clearing_pause(self._pauses, notice.tries), outcome.after)
+            await self._db.write(notices.put_off, notice, until=self._clock() + timedelta(seconds=pause))
+            return
+        if outcome is None:
+            log.info("credential.cleared", credential=notice.task)
+        else:
+            log.warning("credential.not_cleared", credential=notice.task, why=outcome.why)
+        await self._db.write(notices.done, notice)
+
     def _pause(self, notice: Notice, outcome: Again) -> timedelta:
         return timedelta(seconds=max(self._pauses[notice.tries], outcome.after))
 
-    def _start_body(self, tx: Transaction, notice: Notice) -> dict[str, Any] | None:
+    def _start_body(self, tx: Transaction, notice: Notice, *, at: datetime) -> dict[str, Any] | None:
         task = actions.told_of(tx, notice)
         if task is None or not task.is_open:
             return None
         crawler = objects.get(tx, CRAWLERS, task.crawler)
         token = self._vault.task_token(task.fid, task.attempt)
+        login = None if crawler.login is None else credentials.find(tx, crawler.login)
+        if login is not None and login.is_expired(at=at):
+            return None
         sealed = crawler.sealed_credential
+        credential = None if sealed is None else self._vault.unseal(sealed)
         return {
             "fid": task.fid,
             "params": self._vault.unseal_passwords(task.params),
-            "credential": None if sealed is None else self._vault.unseal(sealed),
+            "credential": credential if login is None else self._vault.unseal(login.sealed)["given"],
             "endpoint": task_endpoint(self._public_url, task.fid, token),
             "token": token,
         }
@@ -196,6 +219,22 @@ class Dispatcher:
 def task_endpoint(public_url: str, task: str, token: str) -> str:
     """Return the URL to which an EC appends ``/upload`` and ``/status``; it holds the token."""
     return f"{public_url.rstrip('/')}/actions/tasks/{task}.{token}"
+
+
+def _clearing_pause(pauses: Sequence[float], tries: int) -> float:
+    """Return the seconds until an EC is told once more to forget a token: growing, up to an hour."""
+    if tries < len(pauses):
+        return pauses[tries]
+    return min(LONGEST_CLEARING_PAUSE, max(pauses, default=REST) * 2.0 ** min(tries - len(pauses) + 1, 20))
+
+
+def _leave_start(tx: Transaction, notice: Notice, *, at: datetime) -> None:
+    task = actions.told_of(tx, notice, lock=True)
+    # Its EC may be at work though it did not answer: then it has what it needs.
+    if task is None or task.state is not TaskState.NEW or endings.fail_expired(tx, task, at=at) is not None:
+        notices.done(tx, notice)
+    else:
+        notices.put_off(tx, notice, until=at)  # the credential has just been renewed
 
 
 def _put_off_start(tx: Transaction, notice: Notice, outcome: Again, *, at: datetime, until: datetime) -> None:

@@ -5,13 +5,14 @@ from datetime import datetime
 
 import structlog
 
-from headwater.catalog import externals, notices, tasks
+from headwater.catalog import credentials, externals, notices, objects, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.notices import Notice, NoticeKind
+from headwater.catalog.objects import CRAWLERS
 from headwater.catalog.vault import Vault
 from headwater.domain.external import External
 from headwater.domain.fid import new_fid
-from headwater.domain.task import CODE_STOPPED, CODE_TIMED_OUT, Reason, Task, TaskState, move
+from headwater.domain.task import CODE_FAILED, CODE_STOPPED, CODE_TIMED_OUT, Reason, Task, TaskState, move
 from headwater.lifecycle import retries
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,24 @@ def time_out(
         end(tx, task, Reason.SILENT, vault=vault, at=at, pauses=pauses)
         log.info("task.timed_out", task=task.fid, crawler=task.crawler, heard_at=task.heard_at)
     return len(silent)
+
+
+def fail_expired(tx: Transaction, task: Task, *, at: datetime) -> Task | None:
+    """Fail a task whose EC has not heard of it, if its crawler's credential has expired; otherwise return None.
+
+    It is not retried by itself, which would fail likewise, until the credential is renewed.
+    """
+    crawler = objects.get(tx, CRAWLERS, task.crawler)
+    credential = None if crawler.login is None else credentials.find(tx, crawler.login)
+    if credential is None or not credential.is_expired(at=at):
+        return None
+    message = (
+        f"credential {credential.fid} expired at {credential.expires_at:%Y-%m-%d %H:%M} UTC: renew it "
+        f"(GET /externals/{credential.external}/oauth?credential={credential.fid}), and retry this task"
+    )
+    failed = move(task, TaskState.FAILED, code=CODE_FAILED, at=at, reason=Reason.CREDENTIAL_EXPIRED, message=message)
+    log.warning("task.credential_expired", task=task.fid, crawler=task.crawler, credential=credential.fid)
+    return tasks.change(tx, task, failed, at=at)
 
 
 def notify(tx: Transaction, task: Task, external: External, kind: NoticeKind, *, vault: Vault, at: datetime) -> None:

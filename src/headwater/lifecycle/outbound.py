@@ -27,8 +27,8 @@ MOST_REDIRECTS = 3
 #: Cloud metadata services that are not link-local.
 _METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
 _REDIRECTS = {301, 302, 303, 307, 308}
-#: Answers to an end with which an EC says that it does not know the call.
-_NOT_KNOWN = {404, 405, 501}
+#: Answers with which an EC says that it does not know the call, or what it is told the end of.
+_NOT_KNOWN = {404, 405, 410, 501}
 
 
 class AddressRefused(Exception):
@@ -96,33 +96,56 @@ class Outbound:
 
     async def start(self, target: Target, body: Mapping[str, Any]) -> Accepted | Refused | Again:
         """Ask an EC to run a task."""
-        answer = await self._call("POST", target.endpoint.rstrip("/") + "/task", target, body)
+        answer = await self._tell("POST", target.endpoint.rstrip("/") + "/task", target, body)
         return answer if isinstance(answer, Again | Refused) else _accepted(answer)
 
     async def end(self, target: Target, task: str, body: Mapping[str, Any]) -> Refused | Again | None:
         """Tell an EC that its task is over; None means that it heard, or need not."""
-        answer = await self._call("PATCH", target.callback_url(task).rstrip("/") + "/status", target, body)
-        if isinstance(answer, Refused | Again) and answer.detail is not None and answer.detail["status"] in _NOT_KNOWN:
-            return None
-        return answer if isinstance(answer, Again | Refused) else None
+        answer = await self._tell("PATCH", target.callback_url(task).rstrip("/") + "/status", target, body)
+        return _heard(answer)
 
-    async def _call(self, method: str, url: str, target: Target, body: Mapping[str, Any]) -> bytes | Refused | Again:
+    async def token(self, url: str, headers: Mapping[str, str]) -> bytes | Refused | Again:
+        """Ask an EC for the token of a login; return what it answered with 2xx."""
+        return await self._call("GET", url, headers)
+
+    async def clear(self, url: str, headers: Mapping[str, str]) -> Refused | Again | None:
+        """Tell an EC to forget the token of a login; None means that it has, or never had it."""
+        return _heard(await self._call("DELETE", url, headers))
+
+    async def _tell(self, method: str, url: str, target: Target, body: Mapping[str, Any]) -> bytes | Refused | Again:
+        return await self._call(method, url, target.headers, params={"version": str(target.version)}, body=body)
+
+    async def _call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> bytes | Refused | Again:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
-                return await self._send(method, url, target, body)
+                where = httpx.URL(url)
+                where = where if params is None else where.copy_merge_params(params)
+                return await self._send(method, where, headers, body)
         except AddressRefused as error:
             return Refused(why=str(error))
         except TimeoutError:
             return Again(why=f"the crawler at {_host(url)} did not answer within {ANSWER_WITHIN:g} seconds")
+        except httpx.ProtocolError:
+            # The text of such an error may quote what was answered.
+            return Again(why=f"the crawler at {_host(url)} broke off, or answers what is no HTTP")
         except httpx.TransportError as error:
-            return Again(why=f"the crawler at {_host(url)} cannot be reached: {error or type(error).__name__}")
+            return Again(why=f"the crawler at {_host(url)} cannot be reached: {str(error) or type(error).__name__}")
         except (httpx.InvalidURL, httpx.HTTPError, ValueError) as error:
             return Refused(why=f"the crawler's URL cannot be called: {error}")
 
-    async def _send(self, method: str, url: str, target: Target, body: Mapping[str, Any]) -> bytes | Refused | Again:
-        where = httpx.URL(url).copy_merge_params({"version": str(target.version)})
+    async def _send(
+        self, method: str, where: httpx.URL, headers: Mapping[str, str], body: Mapping[str, Any] | None
+    ) -> bytes | Refused | Again:
         for _ in range(MOST_REDIRECTS + 1):
-            request = self._client.build_request(method, where, headers=dict(target.headers), json=body)
+            request = self._client.build_request(method, where, headers=dict(headers), json=body)
             response = await self._client.send(request, stream=True)
             try:
                 content = await _read(response)
@@ -200,6 +223,13 @@ def _meaning(response: httpx.Response, content: bytes) -> bytes | Refused | Agai
         asked = response.headers.get("retry-after", "")
         return Again(why=why, detail=detail, after=float(asked) if asked.isdecimal() else 0.0)
     return Refused(why=why, detail=detail)
+
+
+def _heard(answer: bytes | Refused | Again) -> Refused | Again | None:
+    """Return why an EC did not hear that something is over; None if it did, or need not."""
+    if isinstance(answer, bytes) or (answer.detail is not None and answer.detail["status"] in _NOT_KNOWN):
+        return None
+    return answer
 
 
 def _said(status: int, content: bytes) -> dict[str, Any]:

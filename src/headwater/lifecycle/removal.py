@@ -9,7 +9,7 @@ from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import InUse
 from headwater.domain.stream import Stream
-from headwater.lifecycle import actions
+from headwater.lifecycle import actions, logins
 
 
 def remove_crawler(
@@ -60,7 +60,7 @@ def remove_stream(
 def remove_external(
     tx: Transaction, fid: str, *, cascade: bool, expected: frozenset[int] | None, vault: Vault, at: datetime
 ) -> None:
-    """Delete an External; with ``cascade`` its crawlers too, with all of their tasks.
+    """Delete an External with the logins at its EC; with ``cascade`` its crawlers too, with all of their tasks.
 
     Raises:
         NotFound, VersionMismatch: there is no such External, or not at an expected version.
@@ -69,6 +69,7 @@ def remove_external(
     external = objects.get(tx, EXTERNALS, fid, lock=True)
     objects.require_version(external, expected)
     _remove_crawlers(tx, "external", fid, cascade=cascade, vault=vault, at=at)
+    logins.forget_all(tx, external, vault=vault, at=at)
     objects.remove(tx, EXTERNALS, external, at=at)
 
 

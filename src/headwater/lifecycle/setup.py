@@ -5,17 +5,18 @@ from datetime import datetime
 from random import random
 from typing import Any
 
-from headwater.catalog import crawlers, externals, objects
+from headwater.catalog import crawlers, credentials, externals, objects
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, RequestInvalid
-from headwater.domain.external import External, check_credential
+from headwater.domain.external import CredentialType, External, check_credential, credential_unfit, named_login
 from headwater.domain.fid import new_fid
 from headwater.domain.gates import Gates
 from headwater.domain.parameter import check_parameters
 from headwater.domain.schedule import Dice, Schedule, kept_moments, next_run
+from headwater.domain.schema import cut
 from headwater.domain.task import Publish
 
 
@@ -60,15 +61,14 @@ def create_crawler(
     if objects.find(tx, STREAMS, stream) is None:
         detail = f"there is no stream {stream!r}"
         raise RequestInvalid(detail, flaws=[Flaw(pointer="/meta/links/0/from/fid", detail=detail)])
-    check_credential(external.definition.credential, credential)
+    credential_fields = _kept_credential(tx, external, credential, vault)
     _require_startable(external, setting)
     crawler = Crawler(
         fid=new_fid(at),
         external=external.fid,
         stream=stream,
         params=_sealed_params(external, setting.params, vault),
-        sealed_credential=None if credential is None else vault.seal(credential),
-        credential_type=external.definition.credential,
+        **credential_fields,
         schedule=setting.schedule,
         timeout=setting.timeout,
         publish=setting.publish,
@@ -104,28 +104,42 @@ def change_crawler(
     """
     external = externals.to_run(tx, old.external, version)
     _require_startable(external, setting)
-    sealed = old.sealed_credential
-    if credential is not KEEP:
-        check_credential(external.definition.credential, credential)
-        sealed = None if credential is None else vault.seal(credential)
+    credential_fields = {} if credential is KEEP else _kept_credential(tx, external, credential, vault)
     plain = vault.unseal_passwords(keep_redacted(old.params, setting.params))
     # A schedule that stays has its next run already.
     planned = {} if setting.schedule == old.schedule else _planned(setting.schedule, at=at, dice=dice)
     new = replace(
         old,
         params=_sealed_params(external, plain, vault),
-        sealed_credential=sealed,
-        credential_type=None if sealed is None else external.definition.credential,
         schedule=setting.schedule,
         timeout=setting.timeout,
         publish=setting.publish,
         gates=setting.gates,
         retries=setting.retries,
         meta=setting.meta,
+        **credential_fields,
         **planned,
         **objects.edited(at, old.version),
     )
     return objects.save(tx, CRAWLERS, old, new)
+
+
+def _kept_credential(
+    tx: Transaction, external: External, credential: dict[str, Any] | None, vault: Vault
+) -> dict[str, Any]:
+    """Return the fields of a crawler that hold its credential, or name it."""
+    wanted = external.definition.credential
+    check_credential(wanted, credential)
+    if credential is None:
+        return {"sealed_credential": None, "credential_type": None, "login": None}
+    if wanted is not CredentialType.OAUTH:
+        return {"sealed_credential": vault.seal(credential), "credential_type": wanted, "login": None}
+    fid = named_login(credential) or ""
+    # Locked, so that it is still there when this is committed.
+    login = credentials.find(tx, fid, lock=True)
+    if login is None or login.external != external.fid:
+        raise credential_unfit(f"the External has no credential {cut(fid)!r}")
+    return {"sealed_credential": None, "credential_type": wanted, "login": login.fid}
 
 
 def _planned(schedule: Schedule | None, *, at: datetime, dice: Dice) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Crawlers(Part[D]):
             stream: the stream, which no other crawler feeds.
             name: what the crawler is called.
             params: values for the External's parameters.
-            credential: sent to the External's server, kept encrypted, never returned.
+            credential: ``user`` and ``password``, or ``fid`` of a login's credential: sent to the External's server,
+                kept encrypted, never returned.
             schedule: when to run by itself: ``cron`` with ``timezone``, or ``every`` so many seconds; ``jitter``.
             timeout: seconds of silence after which a running task times out.
             publish: ``live``: documents show as they come; ``on_success``: at once when the task ends with 200.

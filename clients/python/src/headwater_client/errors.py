@@ -10,8 +10,8 @@
     │   ├── NotFound                                                                                    404
     │   ├── MethodNotAllowed                                                                            405
     │   ├── DocumentInvalid                                                                             406
-    │   ├── TaskClosed, TaskRemoved, TaskPurged, NothingToPublish, StreamTaken, InUse,
-    │   │   MovedMeanwhile, UploadInFlight                                                            409
+    │   ├── TaskClosed, TaskRemoved, TaskPurged, NothingToPublish, NoLogin, LoginUnfinished,
+    │   │   LoginUnusable, StreamTaken, InUse, MovedMeanwhile, UploadInFlight                           409
     │   ├── VersionMismatch                                                                             412
     │   ├── UploadTooLarge, DocumentTooLarge, RequestTooLarge                                           413
     │   ├── ContentTypeUnknown, EncodingUnknown                                                         415
@@ -119,6 +119,18 @@ class TaskPurged(Problem):
 
 class NothingToPublish(Problem):
     """No gate had kept the task out, or it brought nothing."""
+
+
+class NoLogin(Problem):
+    """The External is not one at whose server people log in."""
+
+
+class LoginUnfinished(Problem):
+    """The External's server has no token for this login, or not yet."""
+
+
+class LoginUnusable(Problem):
+    """The External's server answers for a token what cannot be used."""
 
 
 class StreamTaken(Problem):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater_client import parts
-from headwater_client.objects import Check, External, ExternalVersion
+from headwater_client.objects import Check, Credential, External, ExternalVersion, Login
 from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, reading, walk
 
 #: Fields whose names on the wire are of another habit.
@@ -76,6 +76,55 @@ class Externals(Part[D]):
         path = f"/actions/externals/{fid_of(external)}/check"
         return Question("POST", path, reading(Check.read), json=body, is_harmless=True, patience=_CHECKED_WITHIN)
 
+    @call
+    def login(
+        self,
+        external: Ref,
+        *,
+        reset: bool = False,
+        renewing: Credential | str | None = None,
+        version: int | None = None,
+    ) -> Question[Login]:
+        """Begin a login at an External's server: a person opens its ``url``, then ``fetch_token`` fetches the token.
+
+        Args:
+            external: whose server, with a ``credential`` of ``oauth``.
+            reset: let the server forget who was logged in there.
+            renewing: the credential that is to be renewed; otherwise there will be a new one.
+            version: of the External, where it is not the one in use.
+        """
+        params = given(reset="true" if reset else None, credential=_named(renewing), version=version)
+        return Question("GET", f"{_oauth(external)}", reading(Login.read), params=params, is_harmless=True)
+
+    @call
+    def fetch_token(self, external: Ref, login: Login | str, *, version: int | None = None) -> Question[Credential]:
+        """Fetch the token of a login, by its uuid; Headwater keeps it, and renews it when it is fetched again.
+
+        Raises:
+            LoginUnfinished: the person has not logged in yet.
+        """
+        body = {"uuid": login.uuid if isinstance(login, Login) else login}
+        path = f"/actions{_oauth(external)}/token"
+        return Question(
+            "POST", path, reading(Credential.read), params=given(version=version), json=body, is_harmless=True
+        )
+
+    @walk
+    def credentials(self, external: Ref) -> Pages[Credential]:
+        """Iterate over the credentials that logins at an External's server came to, newest first."""
+        return Pages(f"{_oauth(external)}/credentials", Credential.read, {"limit": parts.PAGE})
+
+    @call
+    def credential(self, external: Ref, credential: Credential | str) -> Question[Credential]:
+        """Read a credential."""
+        path = f"{_oauth(external)}/credentials/{_named(credential)}"
+        return Question("GET", path, reading(Credential.read), is_harmless=True)
+
+    @call
+    def delete_credential(self, external: Ref, credential: Credential | str) -> Question[None]:
+        """Forget a credential that no crawler names, here and at the External's server."""
+        return Question("DELETE", f"{_oauth(external)}/credentials/{_named(credential)}", lambda _: None)
+
     @walk
     def list(self, *, name: str | None = None) -> Pages[External]:
         """Iterate over Externals, newest first."""
@@ -95,6 +144,14 @@ class Externals(Part[D]):
     def delete(self, external: Ref, *, cascade: bool = False) -> Question[None]:
         """Delete an External; with ``cascade`` its crawlers too, with their tasks and documents."""
         return parts.deleting("externals", external, cascade=cascade)
+
+
+def _oauth(external: Ref) -> str:
+    return f"/externals/{fid_of(external)}/oauth"
+
+
+def _named(credential: Credential | str | None) -> str | None:
+    return fid_of(credential.fid if isinstance(credential, Credential) else credential) if credential else None
 
 
 def on_wire(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Record:
 _MOMENTS = {
     *("created_at", "updated_at", "started_at", "heard_at", "deadline", "ended_at", "removed_at"),
     *("retry_at", "next_run_at"),
+    *("issued_at", "expires_at", "renewed_at"),
     *("written_at", "at"),
 }
 
@@ -118,6 +119,36 @@ class ExternalVersion(Record):
 
 
 @dataclass(frozen=True)
+class Login(Record):
+    """A login that is begun at an External's server."""
+
+    #: As good as the token that comes of it.
+    uuid: str = field(repr=False)
+    #: Where a person logs in.
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Credential(Record):
+    """A login at an External's server whose token Headwater keeps, for crawlers to name."""
+
+    fid: str
+    external: str
+    #: What the server says of the person.
+    user: str | None
+    reported_name: str | None
+    email_address: str | None
+    issued_at: datetime | None
+    #: From when on tasks of its crawlers fail with ``credential_expired``; None if it does not expire.
+    expires_at: datetime | None
+    #: Whether it was when this was answered.
+    expired: bool
+    created_at: datetime
+    #: When its token was last fetched.
+    renewed_at: datetime
+
+
+@dataclass(frozen=True)
 class CheckedStream(Record):
     """What a schema would do to the documents that a stream shows."""
 
@@ -157,6 +188,7 @@ class Crawler(Object):
     stream: str
     #: Passwords read as ``********``.
     params: Mapping[str, Any]
+    #: ``type``; of a login by OAuth also ``fid`` and ``expires_at``, as a text.
     credential: Mapping[str, Any] | None
     #: ``cron``, ``timezone``, ``every``, ``jitter``, ``paused``.
     schedule: Mapping[str, Any] | None

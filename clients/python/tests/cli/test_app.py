@@ -12,7 +12,7 @@ from headwater_client.cli.app import OWN
 COMMANDS = {
     "tasks": {"list", "show", "start", "watch", "retry", "stop", "delete", "restore"},
     "streams": {"list", "show", "create", "delete", "docs", "export", "log"},
-    "externals": {"list", "show", "register", "versions", "publish", "check"},
+    "externals": {"list", "show", "register", "versions", "publish", "check", "credentials", "forget", "login"},
     "crawlers": {"list", "show", "create"},
 }
 

@@ -98,6 +98,15 @@ async def test_a_crawler_that_is_not_registered_is_created_from_the_code(registe
     }
 
 
+async def test_where_a_person_logs_in_is_registered_and_is_compared(register):
+    login = {"credential": "oauth", "oauth": "http://ec/oauth", "oauthParameters": {"subdomain": "acme"}}
+    made = crawler(credential="oauth", oauth="http://ec/oauth", oauth_parameters={"subdomain": "acme"})
+    _, script = await register(made, (200, []), (201, external(**login)), (200, [external(**login)]))
+    assert {name: script.asked[1][1][name] for name in login} == login
+    _, script = await register(made, (200, [external(**login | {"oauth": "http://old"})]), (200, external(**login)))
+    assert script.calls == ["GET /externals", "PUT /externals/e1"]
+
+
 async def test_a_crawler_that_is_registered_as_it_is_changes_nothing(register):
     found, script = await register(crawler(), (200, [external()]))
 

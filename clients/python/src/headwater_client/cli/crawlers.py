@@ -50,6 +50,10 @@ User = Annotated[
         "--credential", metavar="USER", help="Log in as that user; asks for the password.", show_default=False
     ),
 ]
+OfLogin = Annotated[
+    Optional[str],
+    typer.Option("--credential-fid", metavar="FID", help="Of a login at an External with OAuth.", show_default=False),
+]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password of --credential from stdin.")]
 When = Annotated[
     Optional[Publish],
@@ -113,6 +117,7 @@ def create(
     param: Params = None,
     version: words.Version = None,
     credential: User = None,
+    credential_fid: OfLogin = None,
     password_stdin: PasswordStdin = False,
     publish: When = None,
     timeout: Timeout = None,
@@ -132,7 +137,8 @@ def create(
         of = names.to_run(headwater, names.external(headwater, external), version)
         fields: dict[str, Any] = {
             "params": parameters.completed(of.parameters, parameters.values(of.parameters, param or [])),
-            "credential": credentials.asked(of, credential, from_stdin=password_stdin),
+            "credential": credentials.named(headwater, of, credential_fid)
+            or credentials.asked(of, credential, from_stdin=password_stdin),
             "timeout": timeout,
             "publish": None if publish is None else publish.value,
             "version": version,

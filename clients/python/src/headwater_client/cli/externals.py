@@ -32,6 +32,18 @@ ToPublish = Annotated[
 Newest = Annotated[bool, typer.Option("--newest", help="None in particular: always the newest.")]
 
 
+Renewing = Annotated[
+    Optional[str],
+    typer.Option("--renew", metavar="CREDENTIAL", help="The fid of the credential to renew.", show_default=False),
+]
+Reset = Annotated[bool, typer.Option("--reset", help="Let the server forget who was logged in there.")]
+Browser = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", min=0, help="For the person, where nobody can press Enter.")
+]
+OfLogin = Annotated[str, typer.Argument(metavar="CREDENTIAL", help="Its fid.")]
+
+
 @app.command("list")
 def list_externals(*, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False) -> None:
     """List Externals, newest first."""
@@ -153,3 +165,69 @@ def check(
     checking.answer(found, as_json=as_json)
     if found.failing:
         raise typer.Exit(Code.REJECTED)
+
+
+@app.command()
+def login(
+    external: words.External,
+    *,
+    renew: Renewing = None,
+    reset: Reset = False,
+    browser: Browser = False,
+    wait: Wait = 300,
+    version: words.Version = None,
+    url: words.Url = None,
+    as_json: words.InJson = False,
+) -> None:
+    """Log in at an External's server by OAuth.
+
+    Its page is shown on stderr. When a person has logged in there, the token is fetched, and Headwater keeps it as a
+    credential that crawlers can name.
+    """
+    from headwater_client.cli import access, finishing, names, output  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        of = names.external(headwater, external)
+        begun = headwater.externals.login(of, reset=reset, renewing=renew, version=version)
+        if browser:
+            typer.launch(begun.url)
+        credential = finishing.finished(headwater, of, begun, version=version, wait=wait)
+        if as_json:
+            output.answer_json(credential.raw)
+        else:
+            typer.echo(f"Credential {credential.fid} ({finishing.told(credential)}) is kept.")
+
+
+@app.command()
+def credentials(
+    external: words.External, *, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False
+) -> None:
+    """List the credentials that logins came to, newest first."""
+    from headwater_client.cli import access, lists, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
+    from headwater_client.objects import Credential  # noqa: PLC0415 - likewise
+
+    with access.connected(url) as headwater:
+        fid = names.external(headwater, external).fid
+        found = output.first(lists.first(headwater, f"/externals/{fid}/oauth/credentials", Credential, limit), limit)
+    columns: list[Column[Credential]] = [
+        Column("credential", lambda each: each.fid, is_whole=True),
+        Column("expired", lambda each: "yes" if each.expired else "", may_be_empty=True),
+        Column("user", lambda each: each.user, may_be_empty=True),
+        Column("name", lambda each: each.reported_name, may_be_empty=True),
+        Column("renewed", lambda each: output.age(each.renewed_at), is_number=True),
+    ]
+    output.answer_list(found, columns, "credentials", as_json=as_json)
+
+
+@app.command()
+def forget(external: words.External, credential: OfLogin, *, url: words.Url = None) -> None:
+    """Forget a credential that no crawler names.
+
+    Its External's server is told to forget the token, too.
+    """
+    from headwater_client.cli import access, names  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        headwater.externals.delete_credential(names.external(headwater, external), credential)
+        typer.echo(f"Credential {credential} is forgotten.")

@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
     doc_id_field: str | None
     description: str | None
     credential: str | None
+    oauth: str | None
+    oauth_parameters: Mapping[str, Any] | None
     headers: Mapping[str, str] | None
     secret: str | None
     authorize: Authorize | None
@@ -85,6 +87,8 @@ class ExternalCrawler(Generic[P]):
         doc_id_field: str | None = None,
         description: str | None = None,
         credential: str | None = None,
+        oauth: str | None = None,
+        oauth_parameters: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         secret: str | None = None,
         authorize: Authorize | None = None,
@@ -102,7 +106,9 @@ class ExternalCrawler(Generic[P]):
             schema: what documents match: a pydantic model, a dataclass (by pydantic), or a JSON Schema.
             doc_id_field: the field that holds a document's id.
             description: for people; if there is none, the beginning of the function's docstring.
-            credential: ``basic`` if the source needs a user and a password.
+            credential: ``basic`` if the source needs a user and a password, ``oauth`` if a person logs in there.
+            oauth: for ``oauth``, the base URL of the service at which they do.
+            oauth_parameters: handed on to its login page.
             headers: those that Headwater is to send with each call.
             secret: what Headwater must send as ``Authorization: Bearer``; ``register`` tells it.
             authorize: a function that tells of a request whether it may be made.
@@ -127,7 +133,7 @@ class ExternalCrawler(Generic[P]):
         self._schema = schema
         self._doc_id_field = doc_id_field
         self._description = description
-        self._credential = credential
+        self._login = {"credential": credential, "oauth": oauth, "oauthParameters": oauth_parameters}
         self._headers = dict(headers or {})
         self._guard = Guard(secret, authorize)
         self._backends = None if backends is None else require_backends(backends)
@@ -181,7 +187,7 @@ class ExternalCrawler(Generic[P]):
         said = {
             "meta": {name: value for name, value in meta.items() if value},
             "endpoint": endpoint,
-            "credential": self._credential,
+            **self._login,
             "schema": schema,
             "docIdField": self._doc_id_field,
             "headers": {**self._headers, **self._guard.headers} or None,

@@ -36,7 +36,10 @@ class _Ordered(Generic[P]):
 
     @property
     def credential(self) -> Mapping[str, Any] | None:
-        """What to log in with at the source, ``{"user", "password"}``; None where the External asks for none."""
+        """What to log in with at the source; None where the External asks for none.
+
+        It is ``{"user", "password"}``, or of a login by OAuth what the service gave, its ``token`` among it.
+        """
         return self._order.credential
 
     @property

@@ -1,0 +1,117 @@
+"""Logins at the ECs of Externals, with their tokens sealed, and who needs them."""
+
+from collections.abc import Collection
+from dataclasses import asdict, replace
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from headwater.catalog import tables
+from headwater.catalog.database import Transaction
+from headwater.domain.errors import InUse, NotFound
+from headwater.domain.fid import is_fid
+from headwater.domain.oauth import Credential
+from headwater.domain.task import Reason, TaskState
+
+_credentials = tables.credentials.c
+_crawlers = tables.crawlers.c
+_tasks = tables.tasks.c
+_ROWS = select(tables.credentials)
+#: Crawlers that an error names.
+_NAMED = 10
+
+
+def get(tx: Transaction, external: str, fid: str) -> Credential:
+    """Return a credential of an External.
+
+    Raises:
+        NotFound: it has none of that fid.
+    """
+    found = find(tx, fid)
+    if found is None or found.external != external:
+        raise NotFound(f"external {external!r} has no credential {fid!r}")
+    return found
+
+
+def find(tx: Transaction, fid: str, *, lock: bool = False) -> Credential | None:
+    """Return a credential, or None; ``lock`` keeps others from changing it until the transaction ends."""
+    if not is_fid(fid):
+        return None
+    wanted = _ROWS.where(_credentials.fid == fid)
+    return tx.value(wanted.with_for_update() if lock else wanted, Credential)
+
+
+def of_login(tx: Transaction, external: str, digest: str) -> Credential | None:
+    """Return the credential that came of a login, locked for us, or None."""
+    of_it = (_credentials.external == external) & (_credentials.login_digest == digest)
+    return tx.value(_ROWS.where(of_it).with_for_update(), Credential)
+
+
+def page(tx: Transaction, external: str, *, after: str | None, limit: int) -> list[Credential]:
+    """Return credentials of an External, newest first, that come after ``after``."""
+    wanted = _ROWS.where(_credentials.external == external).order_by(_credentials.fid.desc()).limit(limit)
+    return tx.values(wanted if after is None else wanted.where(_credentials.fid < after), Credential)
+
+
+def expiries(tx: Transaction, fids: Collection[str]) -> dict[str, datetime | None]:
+    """Return when credentials expire, by fid."""
+    if not fids:
+        return {}
+    rows = tx.execute(select(_credentials.fid, _credentials.expires_at).where(_credentials.fid.in_(fids)))
+    return {row.fid: row.expires_at for row in rows}
+
+
+def store(tx: Transaction, credential: Credential) -> tuple[Credential, bool]:
+    """Store the credential of a login, or renew the one that there is; return it, and whether it is new."""
+    present = of_login(tx, credential.external, credential.login_digest)
+    if present is None:
+        try:
+            with tx.savepoint():
+                tx.execute(insert(tables.credentials).values(asdict(credential)))
+                return credential, True
+        except IntegrityError:  # the index of one credential a login
+            present = of_login(tx, credential.external, credential.login_digest)
+            if present is None:
+                raise
+    renewed = replace(credential, fid=present.fid, created_at=present.created_at)
+    tx.execute(update(tables.credentials).where(_credentials.fid == present.fid).values(asdict(renewed)))
+    return renewed, False
+
+
+def remove(tx: Transaction, credential: Credential) -> None:
+    """Forget a credential.
+
+    Raises:
+        InUse: a crawler names it.
+    """
+    users = list(tx.execute(select(_crawlers.fid).where(_crawlers.login == credential.fid).limit(_NAMED + 1)).scalars())
+    if users:
+        named = ", ".join(users[:_NAMED]) + (" and others" if len(users) > _NAMED else "")
+        raise InUse(
+            f"credential {credential.fid} is named by {'crawler' if len(users) == 1 else 'crawlers'} {named}; "
+            "let them name another one, or delete them"
+        )
+    try:
+        tx.execute(delete(tables.credentials).where(_credentials.fid == credential.fid))
+    except IntegrityError as error:
+        raise InUse(f"credential {credential.fid} has just been taken into use; read it and try again") from error
+
+
+def let_retry(tx: Transaction, fid: str, *, at: datetime) -> int:
+    """Let tasks be retried that failed because a credential had expired; return how many.
+
+    These are the latest tasks of crawlers that name it, and have automatic retries left.
+    """
+    newer = tables.tasks.alias()
+    waiting = (
+        select(_tasks.fid)
+        .join(tables.crawlers, _crawlers.fid == _tasks.crawler)
+        .where(_crawlers.login == fid, _tasks.retried < _crawlers.retries)
+        .where(_tasks.state == TaskState.FAILED, _tasks.reason == Reason.CREDENTIAL_EXPIRED)
+        .where(_tasks.removed_at.is_(None), _tasks.retry_at.is_(None))
+        .where(~select(newer.c.fid).where(newer.c.crawler == _tasks.crawler, newer.c.fid > _tasks.fid).exists())
+    )
+    found = list(tx.execute(waiting.with_for_update(of=tables.tasks)).scalars())
+    of_them = update(tables.tasks).where(_tasks.fid.in_(found))
+    return tx.execute(of_them.values(retry_at=at, version=_tasks.version + 1, updated_at=at)).rowcount if found else 0

@@ -1,0 +1,184 @@
+"""OAuth at an EC: where a person logs in there, and what the EC then gives for it."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+
+from headwater.domain.errors import NoLogin
+from headwater.domain.external import CredentialType, External
+from headwater.domain.parameter import moment
+from headwater.domain.storable import unstorable
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Numbers from here on count milliseconds: as seconds they would lie beyond the year 5000.
+_MILLISECONDS = 10**11
+#: No token was issued before, or ends before: a number that says so is a duration, or nonsense.
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+#: Texts of an EC beside its token are kept up to so many characters.
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The OAuth service of an External's EC."""
+
+    #: Its base URL; a query in it is kept in each call.
+    url: str
+    #: Handed on to the page on which a person logs in.
+    parameters: dict[str, Any]
+    #: Sent with each request to the EC.
+    headers: dict[str, str]
+
+    def login_url(self, uuid: str, *, reset: bool) -> str:
+        """Return where a person logs in; ``reset`` asks the EC to forget who was logged in there."""
+        flags = [("reset", "true")] if reset else []
+        own = [pair for pair in _pairs(self.parameters) if pair[0] not in {"uuid", "reset"}]
+        return _below(self.url, "/login", [("uuid", uuid), *own, *flags])
+
+    def token_url(self, uuid: str) -> str:
+        """Return where the EC gives the token of a login, or is told to forget it."""
+        tenant = {"subdomain": self.parameters.get("subdomain")}
+        return _below(self.url, "/token", [("uuid", uuid), *_pairs(tenant)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What an EC gives for a login."""
+
+    #: All of it, as it came: so a crawler is started with it.
+    given: dict[str, Any] = field(repr=False)
+    user: str | None
+    #: What the EC calls the person, for people.
+    reported_name: str | None
+    email_address: str | None
+    issued_at: datetime | None
+    #: From when on the token is worth nothing; None if it does not expire.
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """A login at an EC whose token is kept, for crawlers to name."""
+
+    fid: str
+    external: str
+    #: Of the login's uuid: who has the uuid itself can ask the EC for the token.
+    login_digest: str
+    #: ``{uuid, url, given}``, sealed: the login, where its token was fetched, and what the EC gave.
+    sealed: str = field(repr=False)
+    user: str | None
+    reported_name: str | None
+    email_address: str | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+    #: When its token was last fetched.
+    renewed_at: datetime
+
+    def is_expired(self, *, at: datetime) -> bool:
+        """Whether its token is worth nothing by then."""
+        return self.expires_at is not None and self.expires_at <= at
+
+
+def service_of(external: External) -> Service:
+    """Return the OAuth service of an External.
+
+    Raises:
+        NoLogin: nobody logs in there.
+    """
+    said = external.definition
+    if said.credential is not CredentialType.OAUTH:
+        raise NoLogin(
+            f"External {external.name!r} has the credential {said.credential or 'null'}, so that nobody logs in at its "
+            f'crawler; set "credential": "oauth" and "oauth" (version {external.version} is in question)'
+        )
+    if said.oauth is None:
+        raise NoLogin(
+            f'External {external.name!r} does not say where a person logs in; set "oauth" to the URL of its '
+            f"crawler's OAuth service (version {external.version} is in question)"
+        )
+    given: Any = said.oauth_parameters
+    parameters = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    return Service(url=said.oauth, parameters=parameters, headers=said.headers)
+
+
+def read_grant(answer: Any) -> Grant:
+    """Return what an EC's answer gives, ``{user, token, expiry, issued, reported_name?, email_address?}``.
+
+    It may stand in an envelope, as an EC's other answers do.
+
+    Raises:
+        ValueError: it gives nothing that can be used; the text says why, and nothing of what was answered.
+    """
+    found = _object(answer)
+    if "token" not in found and "payload" in found:
+        found = _object(found["payload"])
+    fault = unstorable(found)
+    if fault is not None:
+        raise ValueError(fault)
+    if not isinstance(found.get("token"), str) or not found["token"]:
+        raise ValueError("token: expected a text that is not empty")
+    return Grant(
+        given=found,
+        user=_text(found, "user"),
+        reported_name=_text(found, "reported_name"),
+        email_address=_text(found, "email_address"),
+        issued_at=_moment(found, "issued"),
+        expires_at=_moment(found, "expiry"),
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value)
+    raise ValueError('expected an object, {"user", "token", "expiry", "issued"}')
+
+
+def _text(given: dict[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name}: expected a text, or null")
+    if value is not None and len(value) > _LONGEST_TEXT:
+        raise ValueError(f"{name}: longer than {_LONGEST_TEXT} characters")
+    return value
+
+
+def _moment(given: dict[str, Any], name: str) -> datetime | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    found: datetime | None = None
+    with contextlib.suppress(OverflowError):
+        found = _named_moment(value)
+    if found is None:
+        raise ValueError(f"{name}: expected an RFC 3339 moment, or seconds or milliseconds since 1970, or null")
+    if found < _EARLIEST:
+        raise ValueError(f"{name}: names a moment before the year 2000; expected a moment, and no duration")
+    return found
+
+
+def _named_moment(value: Any) -> datetime | None:
+    if isinstance(value, str) and len(value) > len("2026-01-31"):  # and so no mere date
+        named = moment(value)
+        return None if named is None else named.astimezone(UTC)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _EPOCH + timedelta(seconds=value / 1000 if value >= _MILLISECONDS else value)
+    return None
+
+
+def _below(base: str, path: str, pairs: list[tuple[str, str]]) -> str:
+    parts = urlsplit(base)
+    query = "&".join(filter(None, [parts.query, urlencode(pairs, quote_via=quote, safe="")]))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, query, ""))
+
+
+def _pairs(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield parameters as those of a query: an array is its name several times, an object is JSON, null is absent."""
+    for name, value in parameters.items():
+        for each in cast("list[Any]", value) if isinstance(value, list) else [value]:
+            if each is not None:
+                yield name, each if isinstance(each, str) else json.dumps(each, separators=(",", ":"))
