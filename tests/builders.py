@@ -10,16 +10,18 @@ from typing import Any
 
 import httpx
 
-from headwater.catalog import crawlers, inlined, objects
+from headwater.catalog import crawlers, externals, inlined, objects, rejects
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.crawler import Crawler
 from headwater.domain.external import Definition, External
 from headwater.domain.fid import new_fid
+from headwater.domain.reject import Reject
 from headwater.domain.stream import Segment, Stream
 from headwater.domain.task import Origin, Publish, Task, TaskFilter, TaskState
 from headwater.ingest.intake import Limits
+from headwater.ingest.replay import Replayed, Replays
 from headwater.ingest.upload import Receipt, Uploads
 from headwater.lake.engine import Engine, lines
 from headwater.lake.inlining import Inlined
@@ -145,6 +147,7 @@ class World:
         self.as_files: bool | None = None
         self._uploaded = 0
         self.reader = Reader(db, self.engine)
+        self.replays = Replays(db, self.engine, self.store, most_inlined=4 << 10, clock=self.clock)
         self.follower = Follower(db, self.engine)
         self.effects = Effects(db, self.engine)
         self.historian = Historian(db, self.engine)
@@ -202,6 +205,28 @@ class World:
         becomes_file = self._uploaded % 2 == 0 if self.as_files is None else self.as_files
         uploads = self.uploads if becomes_file else self.inlining
         return await uploads.take(await self.now(task), body_of(body), **options)
+
+    async def loosen(self, of: Task | Crawler, **fields: Any) -> None:
+        """Edit the External of a task or crawler: it has no schema any more, or the fields that are given."""
+        external: External = await self.db.read(objects.get, EXTERNALS, of.external)
+        definition = replace(external.definition, **({"schema": None} | fields))
+        new = replace(external, definition=definition, version=external.version + 1)
+        await self.db.write(objects.save, EXTERNALS, external, new)
+
+    async def use_version(self, of: Task | Crawler, version: int) -> None:
+        """Let runs begin with a version of the External of a task or crawler."""
+        external: External = await self.db.read(objects.get, EXTERNALS, of.external)
+        await self.db.write(externals.publish, external, version)
+
+    async def rejects(self, task: Task, attempt: int | None = None) -> list[Reject]:
+        """What was kept aside of a task's present attempt, or of another one."""
+        of_attempt = (await self.now(task)).attempt if attempt is None else attempt
+        return await self.db.read(rejects.page, task.fid, of_attempt, after=0, limit=1 << 30)
+
+    async def replay(self, task: Task) -> Replayed:
+        """Try what was kept aside of a task again."""
+        self.wait(seconds=1)
+        return await self.replays.replay(task.fid)
 
     async def report(self, task: Task, code: int, *, attempt: int | None = None, **said: Any) -> Task:
         """Report a task's status as its crawler."""

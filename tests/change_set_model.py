@@ -21,6 +21,13 @@ class Shown:
     doc: dict
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """A document at its place in an upload that was kept aside."""
+
+    doc: dict
+
+
 #: What a stream shows, by id.
 Showing = dict[str, Shown]
 
@@ -30,8 +37,11 @@ class Model:
 
     def __init__(self, publish: Publish) -> None:
         self.publish = publish
-        #: (task, attempt, documents) from the lowest layer to the highest.
-        self.uploads: list[tuple[int, int, list[dict]]] = []
+        #: (task, attempt, documents) from the lowest layer to the highest; None where one is gone.
+        self.uploads: list[tuple[int, int, list[dict | Rejected | None]]] = []
+        #: No value may be higher: in the External now, and in the one of each task.
+        self.most = 3
+        self.most_of = [3, 3, 3]
         self.attempt = [0, 0, 0]
         self.state = ["none", "none", "none"]
         self.deleted = [False, False, False]
@@ -43,11 +53,13 @@ class Model:
         self.did: list[tuple[Showing, Showing]] = [({}, {}), ({}, {}), ({}, {})]
         #: The stream version that it last made.
         self.made = [0, 0, 0]
-        #: Whether that replaced former attempts' documents, which are purged with that version.
-        self.replaced = [False, False, False]
         #: Whether a gate kept out what the present attempt of each task brought, and a person let it in.
         self.withheld = [False, False, False]
         self.let_in = [False, False, False]
+        #: The stream version at which it replaced former attempts' documents, which are purged with that version.
+        self.replaced: list[int | None] = [None, None, None]
+        #: Those attempts.
+        self.former: list[set[int]] = [set(), set(), set()]
         #: What each stream version showed.
         self.versions: dict[int, Showing] = {0: {}}
         #: The oldest version that is kept.
@@ -71,6 +83,7 @@ class Model:
             if not self.deleted[task] and attempt in self.shows[task]
             if task not in without and (task, attempt) != but
             for place, doc in enumerate(docs)
+            if isinstance(doc, dict)
         }
 
     def begin(self, task: int) -> None:
@@ -79,60 +92,129 @@ class Model:
         self.withheld[task] = self.let_in[task] = False
         self.did[task] = ({}, {})
         self.made[task] = 0
-        self.replaced[task] = False
+        self.replaced[task] = None
+        self.former[task] = set()
+        self.most_of[task] = self.most
 
     def upload(self, task: int, docs: list[dict]) -> None:
-        self.uploads.append((task, self.attempt[task], docs))
-        if self.publish is Publish.LIVE:
+        judged = [doc if doc["v"] <= self.most_of[task] else Rejected(doc) for doc in docs]
+        self.uploads.append((task, self.attempt[task], judged))
+        if self.publish is Publish.LIVE and self.brought(task, self.attempt[task]):
             self.shows[task].add(self.attempt[task])
-            self._did(task, self.shown(but=(task, self.attempt[task])))
+            if not all(isinstance(doc, Rejected) for doc in judged):
+                self._did(task, self.shown(but=(task, self.attempt[task])))
+
+    def brought(self, task: int, attempt: int) -> list[dict]:
+        """What an attempt brought, without what was kept aside."""
+        return [
+            doc
+            for one, other, docs in self.uploads
+            if (one, other) == (task, attempt)
+            for doc in docs
+            if isinstance(doc, dict)
+        ]
+
+    def rejects(self, task: int, attempt: int) -> list[dict]:
+        """What was kept aside of an attempt of a task."""
+        of_it = [docs for one, other, docs in self.uploads if (one, other) == (task, attempt)]
+        return [doc.doc for docs in of_it for doc in docs if isinstance(doc, Rejected)]
+
+    def forget_rejects(self, task: int, attempt: int) -> None:
+        for one, other, docs in self.uploads:
+            if (one, other) == (task, attempt):
+                docs[:] = [None if isinstance(doc, Rejected) else doc for doc in docs]
+
+    def _take_place(self, task: int) -> None:
+        """Forget what was kept aside of the attempts whose place the present one takes."""
+        for attempt in range(1, self.attempt[task]):
+            self.forget_rejects(task, attempt)
+
+    def replay(self, task: int) -> tuple[int, int]:
+        """Let in what may come in now, where it would be had it come in at once: how much, and how much is covered."""
+        attempt = self.attempt[task]
+        joined = covered = 0
+        later: set[str] = set()
+        # From the last one on: of each, whether the attempt has a newer version is known then.
+        for one, other, docs in reversed(self.uploads):
+            if (one, other) != (task, attempt):
+                continue
+            for place in reversed(range(len(docs))):
+                doc = docs[place]
+                if isinstance(doc, dict):
+                    later.add(doc["id"])
+                elif doc is not None and doc.doc["v"] <= self.most:
+                    is_covered = doc.doc["id"] in later
+                    docs[place] = None if is_covered else doc.doc
+                    joined, covered = joined + (not is_covered), covered + is_covered
+        if joined and self.shows_replays(task):
+            self.shows[task].add(attempt)
+            self._did_beneath(task)
+        return joined, covered
+
+    def shows_replays(self, task: int) -> bool:
+        """Whether what joins a task shows at once."""
+        return not self.withheld[task] and (self.publish is Publish.LIVE or self.state[task] == "done")
 
     def close(self, task: int, code: int) -> None:
         self.state[task] = "ended"
         if code != 200:
             return
+        self.state[task] = "done"
+        self._take_place(task)
         attempt = self.attempt[task]
         before = self.shown(but=(task, attempt))
-        former = {one for one, other, _ in self.uploads if one == task and other in self.shows[task] - {attempt}}
-        own = any((one, other) == (task, attempt) for one, other, _ in self.uploads)
+        former = {other for other in self.shows[task] - {attempt} if self.brought(task, other)}
         self.shows[task] = {attempt}
-        if former or (own and self.publish is Publish.ON_SUCCESS):
+        if former or (self.brought(task, attempt) and self.publish is Publish.ON_SUCCESS):
             self._did(task, before)
-            self.replaced[task] = bool(former)
-
-    def brought(self, task: int) -> bool:
-        """Whether the present attempt of a task uploaded anything."""
-        return any((one, other) == (task, self.attempt[task]) for one, other, _ in self.uploads)
+            if former:
+                self.replaced[task], self.former[task] = self.made[task], former
 
     def withhold(self, task: int) -> None:
         """Close a task that fails a gate."""
         self.state[task] = "ended"
         self.withheld[task] = True
         self.shows[task].discard(self.attempt[task])
-        if self.brought(task) and self.publish is Publish.LIVE:
+        if self.brought(task, self.attempt[task]) and self.publish is Publish.LIVE:
             self._did(task, self.shown())
 
     def let(self, task: int) -> bool:
         """Let a task in that a gate kept out; return whether there was anything to let in."""
-        before, attempt = self.shown(), self.attempt[task]
-        former = {one for one, other, _ in self.uploads if one == task and other in self.shows[task]}
-        if not former and not self.brought(task):
+        attempt = self.attempt[task]
+        former = {other for other in self.shows[task] if self.brought(task, other)}
+        if not former and not self.brought(task, attempt):
             return False
         self.shows[task] = {attempt}
+        self.state[task] = "done"
         self.withheld[task], self.let_in[task] = False, True
-        self._did(task, before)
-        self.replaced[task] = bool(former)
+        self.former[task] = former
+        self._take_place(task)
+        self._did_beneath(task)
+        if former:
+            self.replaced[task] = self.made[task]
         return True
 
     def _did(self, task: int, before: Showing) -> None:
         self.did[task] = (before, self.shown())
         self.made[task] = self.version + 1
 
+    def _did_beneath(self, task: int) -> None:
+        """Keep what the present attempt of a task did beneath what later ones brought."""
+        attempt, whole, shows = self.attempt[task], self.uploads, self.shows[task]
+        own = [upload for upload, (one, other, _) in enumerate(whole) if (one, other) == (task, attempt)]
+        if self.brought(task, attempt):
+            self.uploads = whole[: max(own) + 1]
+        after = self.shown()
+        self.shows[task] = shows - {attempt} | self.former[task]
+        self.did[task] = (self.shown(), after)
+        self.uploads, self.shows[task] = whole, shows
+        self.made[task] = self.version + 1
+
     def delete(self, tasks: Iterable[int]) -> None:
         going = [task for task in tasks if not self.deleted[task]]
-        shows = any(one in going and other in self.shows[one] for one, other, _ in self.uploads)
+        shows = any(self.brought(one, other) for one in going for other in self.shows[one])
         for task in going:
-            own = any(one == task and other in self.shows[task] for one, other, _ in self.uploads)
+            own = any(self.brought(task, other) for other in self.shows[task])
             together = len(going) > 1 and shows
             self.removed_by[task] = self.version + 1 if own or together else None
             self.deleted[task] = True
@@ -141,7 +223,8 @@ class Model:
 
     def is_purged(self, task: int) -> bool:
         removed = self.removed_by[task]
-        return self.deleted[task] and removed is not None and removed <= self.oldest
+        never_had_any = self.attempt[task] == 1 and not self.brought(task, 1)
+        return self.deleted[task] and removed is not None and removed <= self.oldest and not never_had_any
 
     def restore(self, tasks: Iterable[int]) -> None:
         for task in tasks:
@@ -156,7 +239,8 @@ class Model:
 
     def remembers_doing(self, task: int) -> bool:
         """Whether it can still be told what the present attempt of a task did."""
-        return self.remembers(self.made[task] - self.replaced[task])
+        replaced = self.replaced[task]
+        return self.remembers(self.made[task]) and (replaced is None or replaced > self.oldest)
 
 
 def docs_of(showing: Showing) -> dict[str, dict]:

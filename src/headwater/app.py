@@ -28,6 +28,7 @@ from headwater.api import (
     logins,
     openapi,
     reading,
+    rejects,
     streams,
     tasks,
     undo,
@@ -42,6 +43,7 @@ from headwater.catalog.database import Database
 from headwater.catalog.relay import Relay
 from headwater.catalog.vault import Vault
 from headwater.ingest.intake import Limits
+from headwater.ingest.replay import Replays
 from headwater.ingest.sweep import sweep
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
@@ -131,6 +133,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         undo,
         bulk,
         ec,
+        rejects,
         exporting,
         following,
         reading,
@@ -194,6 +197,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             store=store,
             engine=engine,
             uploads=uploads,
+            replays=Replays(db, engine, store, most_inlined=settings.max_inlined, clock=now),
             reader=Reader(db, engine),
             historian=Historian(db, engine),
             follower=follower,

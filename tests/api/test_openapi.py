@@ -96,6 +96,8 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "GET /streams/{fid}/export",
         "GET /tasks/{fid}/docs",
         "GET /tasks/{fid}/attempts",
+        "GET /tasks/{fid}/rejects",
+        "POST /actions/tasks/{fid}/replay",
         "GET /healthz",
         "GET /readyz",
     }

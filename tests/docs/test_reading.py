@@ -7,12 +7,14 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from docs_page import Page
-from headwater.api import bulk, exporting, following, reading, tasks, undo
+from headwater.api import bulk, exporting, following, reading, rejects, tasks, undo
 from headwater.api.auth import ADMINISTERS, READS, WRITES
 from headwater.api.bulk import RestoreBody
 from headwater.api.reading import LogOut, VersionOut
+from headwater.api.rejects import RejectOut, ReplayOut
 from headwater.catalog.keys import Scope
 from headwater.domain.condition import LONGEST_PART, MOST_PARTS, Operator
+from headwater.domain.reject import LONGEST_TEXT, MOST_OF_LINE, MOST_REJECTS
 from headwater.domain.stream import Change
 from headwater.lake.columns import LONGEST_NAMES, MOST_COLUMNS
 from headwater.settings import Settings
@@ -26,7 +28,7 @@ CALLS = {(method, path): (anchor, scope) for method, path, anchor, scope in CALL
 #: By method and path as the page writes them.
 ROUTES = {
     (method, route.path.replace("{doc_id:any}", "{id}")): route
-    for part in (bulk, exporting, following, reading, tasks, undo)
+    for part in (bulk, exporting, following, reading, rejects, tasks, undo)
     for route in part.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods
@@ -77,6 +79,7 @@ def _anchor(heading: str) -> str:
         ("change", [*Change]),
         ("`format`", [*ExportFormat]),
         ("field | means tasks", [*RestoreBody.model_fields]),
+        ("answered", ["replayed", "covered", "rejected"]),
         ("count, and `op`", ["added", "changed", "unchanged", "removed"]),
     ],
 )
@@ -84,7 +87,10 @@ def test_a_table_has_a_row_for_each(table, names):
     assert sorted(_first_column(table)) == sorted(names)
 
 
-@pytest.mark.parametrize(("heading", "model"), [("History", VersionOut), ("Log", LogOut)])
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [("History", VersionOut), ("Log", LogOut), ("Rejected lines", RejectOut), ("Rejected lines", ReplayOut)],
+)
 def test_every_field_of_an_item_is_told_of(heading, model):
     assert [name for name in model.model_fields if f"`{name}`" not in _section(heading)] == []
 
@@ -101,6 +107,9 @@ def test_every_operator_is_named():
         f"More than {MOST_COLUMNS:,} top-level fields, or names of more than {LONGEST_NAMES:,} characters",
         f"{following.WAIT} seconds unless a header `Prefer: wait=N` says otherwise, {following.LONGEST_WAIT} at most",
         f"Nothing for {following.KEEP_ALIVE:g} seconds brings a comment",
+        f"{MOST_REJECTS:,} lines of a task are kept",
+        f"is wrong, as in [errors](errors.md), as of the upload or the last replay; at most {MOST_OF_LINE}",
+        f"its first {LONGEST_TEXT >> 10} KiB",
         f"[`HEADWATER_RETENTION_DAYS`](settings.md), {Settings().retention_days:g} unless set",
     ],
 )

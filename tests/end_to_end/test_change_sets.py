@@ -47,6 +47,8 @@ ACTIONS = {
     "crowd": (2, st.none()),
     "purge": (1, st.integers(0, 6)),
     "follow": (2, st.sampled_from([None, 1, 4])),
+    "allow": (2, st.integers(0, 3)),
+    "replay": (4, st.tuples(st.sampled_from(TASKS), st.sampled_from([1, 2, 3, 3]))),
 }
 steps = st.lists(
     st.one_of(*(st.tuples(st.just(name), value) for name, (often, value) in ACTIONS.items() for _ in range(often))),
@@ -64,10 +66,12 @@ class Play:
         self.model = Model(publish)
         self.tasks: list[Task | None] = [None, None, None]
         self.times = {0: world.at}
+        #: Rejected lines of each task's present attempt that are purged.
+        self.forgotten = [0, 0, 0]
         #: Where a follower stands, and what it holds.
         self.held: tuple[int, dict[str, dict]] = (0, {})
-        #: When a gate kept each task out, and the stream version then.
-        self.waits_since: dict[int, tuple[datetime, int]] = {}
+        #: When a gate kept each task out, and the stream version that took out what had shown, if anything had.
+        self.waits_since: dict[int, tuple[datetime, int | None]] = {}
         #: What waited then was purged.
         self.purged_before = datetime.min.replace(tzinfo=UTC)
 
@@ -94,6 +98,7 @@ class Play:
             self.tasks[task] = await self.world.task(self.crawler)
         else:
             assert (await self.world.retry(self.tasks[task])).begun
+        self.forgotten[task] = 0
         self.model.begin(task)
 
     async def upload(self, load: tuple[int, list[dict]]) -> None:
@@ -104,8 +109,34 @@ class Play:
             await self.begin(task)
             running = task
         if running is not None:
-            await self.world.upload(self.tasks[running], docs)
+            most = self.model.most_of[running]
+            receipt = await self.world.upload(self.tasks[running], docs, lenient=any(doc["v"] > most for doc in docs))
             self.model.upload(running, docs)
+            assert receipt.count == sum(doc["v"] <= most for doc in docs)
+
+    async def allow(self, most: int) -> None:
+        """Edit the External, so that tasks that begin from now on, and replays, take higher values or lower ones."""
+        await self.world.loosen(self.crawler, schema={"properties": {"v": {"maximum": most}}})
+        self.model.most = most
+
+    async def replay(self, load: tuple[int, int]) -> None:
+        """Edit the External, and replay what is kept aside of a task."""
+        task, most = load
+        await self.allow(most)
+        if self.tasks[task] is None:
+            return
+        if self.model.deleted[task]:
+            with pytest.raises(TaskRemoved):
+                await self.world.replay(self.tasks[task])
+            return
+        joined, covered = self.model.replay(task)
+        replayed = await self.world.replay(self.tasks[task])
+        assert (replayed.version is None) == (not joined or not self.model.shows_replays(task))
+        left = self.model.rejects(task, self.model.attempt[task])
+        assert (replayed.replayed, replayed.covered) == (joined, covered)
+        assert replayed.rejected == len(left) + self.forgotten[task]
+        assert [json.loads(reject.raw) for reject in await self.world.rejects(self.tasks[task])] == left
+        assert (await self.world.now(self.tasks[task])).docs == len(self.model.brought(task, self.model.attempt[task]))
 
     async def close(self, code: int) -> None:
         running = self.model.open_task()
@@ -122,9 +153,10 @@ class Play:
         ended = await self.world.report(self.tasks[running], 200)
         await self._set_gates(None)
         assert ended.reason is Reason.GATE_FAILED
+        had_shown = self.model.attempt[running] in self.model.shows[running]
         self.model.withhold(running)
         # Since when it has waited: by then it may be purged.
-        self.waits_since[running] = (self.world.at, (await self.world.stream(self.stream)).stream_version)
+        self.waits_since[running] = (self.world.at, self.model.made[running] if had_shown else None)
 
     async def _set_gates(self, gates: Gates | None) -> None:
         of_it = tables.crawlers.c.fid == self.crawler.fid
@@ -140,7 +172,7 @@ class Play:
             refused = None  # it is let in, and stays so
         elif not self.model.withheld[task]:
             refused = NothingToPublish
-        elif self.model.brought(task) and self.is_over(task):
+        elif self.model.brought(task, self.model.attempt[task]) and self.is_over(task):
             refused = TaskPurged
         else:
             refused = None if self.model.let(task) else NothingToPublish
@@ -153,9 +185,7 @@ class Play:
     def is_over(self, task: int) -> bool:
         """Whether what a gate kept out is purged."""
         at, version = self.waits_since[task]
-        if self.model.publish is Publish.LIVE:
-            return version <= self.model.oldest
-        return at <= self.purged_before
+        return at <= self.purged_before if version is None else version <= self.model.oldest
 
     async def compact(self, _) -> None:
         await self.world.compact()
@@ -229,8 +259,22 @@ class Play:
         await self.world.purge(before=self.times[version])
         self.purged_before = max(self.purged_before, self.times[version])
         self.model.purge(version)
+        for task in self.model.begun():
+            for attempt in range(1, self.model.attempt[task] + 1):
+                await self._forget_rejects(task, attempt)
         if version < self.model.version:
             assert (await self.world.stream(self.stream)).purged_version == self.model.oldest
+
+    async def _forget_rejects(self, task: int, attempt: int) -> None:
+        """What was kept aside of tasks that are deleted, or are kept out, goes after a time, and still counts."""
+        left = self.model.rejects(task, attempt)
+        if not left or await self.world.rejects(self.tasks[task], attempt):
+            return
+        is_present = attempt == self.model.attempt[task]
+        failed = self.model.publish is Publish.ON_SUCCESS and self.model.state[task] == "ended"
+        assert self.model.deleted[task] or (is_present and (failed or self.model.withheld[task]))
+        self.forgotten[task] += len(left) * is_present
+        self.model.forget_rejects(task, attempt)
 
     async def follow(self, limit: int | None) -> None:
         since, held = self.held
@@ -253,9 +297,9 @@ class Play:
         """The ids of which something shows, or would if its task were not deleted."""
         return {
             doc["id"]
-            for task, attempt, docs in self.model.uploads
-            if task in tasks and attempt in self.model.shows[task]
-            for doc in docs
+            for task in tasks
+            for attempt in self.model.shows[task]
+            for doc in self.model.brought(task, attempt)
         }
 
     async def check(self) -> None:
@@ -274,6 +318,9 @@ class Play:
             assert await self.pages(View(without=without)) == docs_of(expected)
         for task in begun:
             await self.check_diff(task)
+            for attempt in range(1, self.model.attempt[task] + 1):
+                kept = [json.loads(reject.raw) for reject in await self.world.rejects(self.tasks[task], attempt)]
+                assert kept == self.model.rejects(task, attempt)
         while self.held[0] < self.model.version:
             await self.follow(2)
 
@@ -313,6 +360,7 @@ def _shown_doc(showing: Showing, doc_id: str) -> dict | None:
 
 async def _play(world: World, publish: Publish, steps: list) -> None:
     play = Play(world, await world.crawler(publish=publish), publish)
+    await play.allow(1)
     for action, value in steps:
         await play.step(action, value)
     await play.check()

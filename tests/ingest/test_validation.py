@@ -38,7 +38,9 @@ def the_flaw(body, **options):
 
 
 def error_of(body, *, lines, **options):
-    return check(body, **options)[1].error(lines=lines, external="Reviews")
+    faults = check(body, **options)[1]
+    assert faults.lines == lines
+    return faults.error(external="Reviews")
 
 
 def nested(levels, value=b"1"):
@@ -279,7 +281,7 @@ def test_one_broken_line_makes_the_upload_broken_and_all_faults_are_told_in_orde
 
 
 def test_an_invalid_upload_names_its_external():
-    assert error_of(b"[]", lines=2).detail.startswith(
+    assert error_of(b"[]\n{}", lines=2).detail.startswith(
         "1 of 2 documents does not match the schema of External 'Reviews'"
     )
 
@@ -303,7 +305,8 @@ def test_any_line_has_an_id_or_a_fault(line, schema, field):
     line = re.sub(rb"[\r\n]", b"", line)
     ids, faults = check(line, schema=schema, field=field)
     lines = 1 if line.removeprefix(b"\xef\xbb\xbf").strip(b" \t") else 0
-    assert len(ids) + faults.broken + faults.invalid == lines
+    assert len(ids) == lines
+    assert ids.count(None) == faults.count
     assert len(faults.flaws) == faults.broken + faults.invalid
 
 

@@ -291,16 +291,6 @@ async def test_documents_that_were_let_in_are_kept(world, publish):
     assert set(await world.shown(crawler.stream)) == {"a"}
 
 
-async def test_lines_that_were_rejected_are_looked_at_too(world):
-    crawler = await world.crawler(gates=Gates(max_rejected=0.5))
-    task = await world.task(crawler)
-    await world.upload(task, _docs("a"))
-    of_it = tables.tasks.c.fid == task.fid
-    await world.db.write(lambda tx: tx.execute(update(tables.tasks).where(of_it).values(rejected=3)))
-    ended = await world.report(task, 200)
-    assert ended.detail["gates"] == [{"gate": "max_rejected", "limit": 0.5, "value": 0.75}]
-
-
 async def test_gates_are_those_that_the_crawler_has_when_the_task_ends(world):
     crawler = await world.crawler()
     task = await world.task(crawler)

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from builders import a_stream
+from builders import a_stream, an_external
 from change_set_builders import (
     Between,
     Holding,
@@ -498,3 +498,49 @@ async def test_what_is_garbage_already_is_gone_with_its_hour(world):
     assert len(telling(world, SECRET)) == 3
     await _empty(world)
     assert telling(world, SECRET) == []
+
+
+STRICT = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+async def test_what_was_kept_aside_of_an_erased_document_is_erased_too(world):
+    crawler = await world.crawler(external=an_external(schema=STRICT))
+    task = await world.task(crawler)
+    lines = [
+        b'{"id": "ann", "n": 1}',  # taken
+        b'{"id": "ann", "n": "secret"}',
+        b'{"id": "ann", "n": ',
+        b'{"n": "secret", "of": "ann"}',  # without an id of its own
+        b'{"n": "secret", "id": {"name": "ann"}}',
+        b'{"id": "anna", "n": "x"}',
+        b'{"id": "bob", "n": "x", "knows": "ann"}',
+        b"annotation",
+    ]
+    await world.upload(task, b"\n".join(lines), lenient=True, key="k")
+    erased = await world.eraser.erase(crawler.stream, "ann")
+    assert (erased.docs, erased.rejects) == (1, 4)
+    assert [reject.raw for reject in await world.rejects(task)] == lines[5:]
+    assert (await world.now(task)).rejected == 3
+    again = await world.upload(task, b"\n".join(lines), lenient=True, key="k")
+    assert (again.rejected, again.flaws, again.truncated, again.replayed) == (7, (), True, True)
+
+
+async def test_a_document_of_which_nothing_was_ever_taken_can_be_erased(world):
+    crawler = await world.crawler(external=an_external(schema=STRICT))
+    task = await world.task(crawler)
+    await world.upload(task, b'{"id": "\\u00fc", "n": "secret"}\n{"id": "b"}\n', lenient=True)
+    version = (await world.stream(crawler.stream)).stream_version
+    erased = await world.eraser.erase(crawler.stream, "ü")
+    assert (erased.docs, erased.rejects, erased.version) == (0, 1, version)
+    assert await world.rejects(task) == []
+    with pytest.raises(NotFound):
+        await world.eraser.erase(crawler.stream, "ü")
+
+
+async def test_what_other_streams_kept_aside_is_left_alone(world):
+    here, there = [await world.crawler(external=an_external(schema=STRICT)) for _ in range(2)]
+    tasks = [await world.task(crawler) for crawler in (here, there)]
+    for task in tasks:
+        await world.upload(task, b'{"id": "a", "n": "x"}\n', lenient=True)
+    await world.eraser.erase(here.stream, "a")
+    assert [len(await world.rejects(task)) for task in tasks] == [0, 1]

@@ -1,5 +1,6 @@
 """The calls of an EC: upload documents, report how the task goes."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import structlog
@@ -10,13 +11,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headwater.api.auth import Speaker, TaskSpeaker, uploader
 from headwater.api.bodies import WHOLE, RequestBody
+from headwater.api.documents import answer_of
 from headwater.api.envelope import Envelope, answer
-from headwater.api.errors import handle
+from headwater.api.errors import Fault, faults, handle
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.api.reception import UPLOAD
 from headwater.api.tasks import TaskOut
 from headwater.domain.errors import ContentTypeUnknown, HeadwaterError, NotFound, TaskRemoved, UploadBroken
+from headwater.ingest.upload import Receipt
 from headwater.lifecycle import actions
 
 router = APIRouter(tags=["for crawlers"])
@@ -49,6 +52,14 @@ class ReceiptOut(BaseModel):
     bytes: int = Field(description="Bytes of this upload's documents, decompressed.", examples=[28650])
 
 
+class LenientReceiptOut(ReceiptOut):
+    """The same of an upload with `Prefer: handling=lenient`."""
+
+    rejected: int = Field(description="Lines of this upload that were kept aside.", examples=[1])
+    errors: list[Fault] = Field(description="What is wrong with them; at most 100.")
+    truncated: bool = Field(description="Whether more is wrong than is listed.")
+
+
 class StatusBody(RequestBody):
     """How a task goes."""
 
@@ -65,7 +76,7 @@ class StatusBody(RequestBody):
 
 @router.post(
     "/actions/tasks/{task_id}/upload",
-    response_model=Envelope[ReceiptOut],
+    response_model=Envelope[ReceiptOut] | Envelope[LenientReceiptOut],
     responses=fails(404, 406, 409, 413, 415, 422),
     openapi_extra={
         "requestBody": {
@@ -87,15 +98,25 @@ async def upload(
         str | None,
         Header(max_length=LONGEST_KEY, description="The same key with the same body is answered as the first time."),
     ] = None,
+    prefer: Annotated[
+        list[str] | None,
+        Header(description="`handling=lenient`: lines that are no documents are kept aside, and the others taken."),
+    ] = None,
 ) -> Response:
     """Upload documents, wholly or not at all.
 
-    When the answer is 200, the documents are on disk. On any other answer none of them is kept.
+    When the answer is 200, the documents are on disk. On any other answer none of them is kept. With
+    `Prefer: handling=lenient`, lines that are broken or invalid are no error: they are listed in `errors`, and
+    kept aside.
     """
     _require_lines(request.headers.get("content-type"))
     try:
         receipt = await backend.uploads.take(
-            speaker.task, request.stream(), encoding=content_encoding, key=idempotency_key
+            speaker.task,
+            request.stream(),
+            encoding=content_encoding,
+            key=idempotency_key,
+            lenient=prefer is not None and is_lenient(prefer),
         )
     except ClientDisconnect as error:
         raise UploadBroken("the connection broke in the middle of the upload; nothing of it was kept") from error
@@ -103,9 +124,35 @@ async def upload(
         raise _gone(speaker, error) from error
     # On the line that the log has of each request.
     structlog.contextvars.bind_contextvars(docs=receipt.count, bytes=receipt.bytes)
+    headers = {"Idempotency-Replayed": "true"} if receipt.replayed else {}
+    if receipt.rejected is not None:
+        return _lenient(receipt, headers)
     out = Envelope(payload=ReceiptOut(count=receipt.count, total=receipt.total, bytes=receipt.bytes))
-    headers = {"Idempotency-Replayed": "true"} if receipt.replayed else None
     return Response(out.model_dump_json(), media_type="application/json", headers=headers)
+
+
+def is_lenient(prefer: Sequence[str]) -> bool:
+    """Tell whether ``Prefer`` headers ask for lenient handling (RFC 7240); of several the first counts."""
+    for preference in ",".join(prefer).split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "handling":
+            return value.strip().strip('"').lower() == "lenient"
+    return False
+
+
+def _lenient(receipt: Receipt, headers: dict[str, str]) -> Response:
+    structlog.contextvars.bind_contextvars(rejected=receipt.rejected)
+    payload = {
+        "count": receipt.count,
+        "total": receipt.total,
+        "bytes": receipt.bytes,
+        "rejected": receipt.rejected,
+        "errors": faults(receipt.flaws),
+        "truncated": receipt.truncated,
+    }
+    answered = answer_of(payload)
+    answered.headers.update({**headers, "Preference-Applied": "handling=lenient"})
+    return answered
 
 
 @router.post("/actions/tasks/{task_id}/status", responses=fails(404, 409, 415))
@@ -169,7 +216,14 @@ class Direct:
         encoding = request.headers.get("content-encoding")
         try:
             speaker = await uploader(backend, found[1], bearer)
-            response = await upload(speaker, request, backend, content_encoding=encoding, idempotency_key=key)
+            response = await upload(
+                speaker,
+                request,
+                backend,
+                content_encoding=encoding,
+                idempotency_key=key,
+                prefer=request.headers.getlist("prefer"),
+            )
         except HeadwaterError as error:
             response = handle(request, error)
         await response(scope, receive, send)

@@ -1,7 +1,7 @@
 """Errors as callers see them: problem details (RFC 9457). Here is the only table from error to status."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -118,15 +118,21 @@ def problem(
         detail=detail,
         instance=request.url.path,
         messages=[flaw.message for flaw in flaws] or [detail],
-        errors=[Fault(**{name: getattr(flaw, name) for name in Fault.model_fields}) for flaw in flaws],
+        errors=[],
         truncated=truncated,
         request_id=request_id_of(request.scope),
     )
     content = body.model_dump(mode="json")
-    content["errors"] = [fault.model_dump(exclude_none=True) for fault in body.errors]
+    content["errors"] = faults(flaws)
     # A mistyped path may have been quoted with the token in it.
     text = without_tokens(json.dumps(content, ensure_ascii=False))
     return Response(text, int(status), headers=headers, media_type=MEDIA_TYPE)
+
+
+def faults(flaws: Iterable[Flaw]) -> list[dict[str, Any]]:
+    """Return what is wrong as callers see it."""
+    found = [Fault(**{name: getattr(flaw, name) for name in Fault.model_fields}) for flaw in flaws]
+    return [fault.model_dump(exclude_none=True) for fault in found]
 
 
 def handle(request: Request, error: HeadwaterError) -> Response:

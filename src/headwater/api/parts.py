@@ -12,6 +12,7 @@ from headwater.api.acquaintances import Acquaintances
 from headwater.catalog.database import Database
 from headwater.catalog.vault import Vault
 from headwater.domain.schedule import Dice
+from headwater.ingest.replay import Replays
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.store import LocalStore
@@ -34,6 +35,7 @@ class Parts:
     store: LocalStore
     engine: Engine
     uploads: Uploads
+    replays: Replays
     reader: Reader
     historian: Historian
     follower: Follower

@@ -94,6 +94,7 @@ class ErasedOut(BaseModel):
     """What was erased for good."""
 
     docs: int = Field(description="Versions of the document that there were.", examples=[4])
+    rejects: int = Field(description="Rejected lines that were the document, or may have been.", examples=[0])
     stream_version: int = Field(description="The version that tells who follows the stream of it.", examples=[13])
 
 
@@ -166,7 +167,7 @@ async def erase_doc(fid: str, doc_id: str, backend: Backend) -> Envelope[ErasedO
     task. Who follows the stream is told of a delete; the log keeps a line, without the id.
     """
     erased = await backend.eraser.erase(fid, doc_id)
-    return Envelope(payload=ErasedOut(docs=erased.docs, stream_version=erased.version))
+    return Envelope(payload=ErasedOut(docs=erased.docs, rejects=erased.rejects, stream_version=erased.version))
 
 
 @router.get("/streams/{fid}/log", dependencies=[READS], responses=fails(404))

@@ -23,20 +23,28 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 import structlog
 from sqlalchemy import (
+    Boolean,
+    ColumnElement,
     Connection,
     CursorResult,
     DateTime,
     Engine,
     Executable,
+    LargeBinary,
+    Text,
     create_engine,
     event,
     func,
+    literal,
     make_url,
     select,
 )
 from sqlalchemy.engine import URL, Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from headwater.catalog.turns import Turns
@@ -68,6 +76,24 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the moment with its zone."""
         return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class holds(FunctionElement[bool]):  # noqa: N801 - it reads as a function of SQL
+    """Whether bytes stand in bytes, or a text in a text, as they are: ``LIKE`` has bounds, and minds no case."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, whole: ColumnElement[Any], part: bytes | str) -> None:
+        super().__init__(whole, literal(part, LargeBinary() if isinstance(part, bytes) else Text()))
+
+
+@compiles(holds)
+def _holds(element: holds, compiler: SQLCompiler, **more: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    whole, part = (compiler.process(clause, **more) for clause in element.clauses)
+    if compiler.dialect.name == "sqlite":
+        return f"(instr({whole}, {part}) > 0)"
+    return f"(position({part} IN {whole}) > 0)"
 
 
 class Prepared:

@@ -32,6 +32,12 @@ class StoredReceipt:
     total: int
     #: Bytes of the upload's documents, decompressed.
     bytes: int
+    #: Lines that were kept aside; None if the upload was not a lenient one.
+    rejected: int | None = None
+    #: What was wrong with them, as JSON.
+    flaws: str | None = None
+    #: Whether there was more wrong than is told.
+    truncated: bool = False
 
 
 def add(tx: Transaction, receipt: StoredReceipt) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, text, update
 
@@ -12,6 +13,8 @@ from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Seen, Segment, Visibility, Written, inlined_path
 from headwater.domain.task import Task
+
+T = TypeVar("T")
 
 _segments = tables.segments.c
 _ALL = select(tables.segments)
@@ -93,7 +96,7 @@ def waiting(task: Task) -> ColumnElement[bool]:
 MOST_BOUND = 5_000
 
 
-def batched(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def batched(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield values in parts that one statement can bind."""
     for start in range(0, len(values), MOST_BOUND):
         yield values[start : start + MOST_BOUND]
@@ -199,11 +202,36 @@ def exchange(tx: Transaction, old: Sequence[Segment], new: Segment) -> None:
         MovedMeanwhile: they have been published, taken out or merged meanwhile.
     """
     those = delete(tables.segments).where(_segments.fid.in_([segment.fid for segment in old]))
-    names = ("fid", "path", "added_version", "whole_version", "removed_version")
+    names = ("fid", "path", "layer", "added_version", "whole_version", "removed_version")
     gone = {tuple(row) for row in tx.execute(those.returning(*(_segments[name] for name in names)))}
     if gone != {tuple(getattr(segment, name) for name in names) for segment in old}:
         raise MovedMeanwhile(f"the segments of task {new.task} were changed by somebody else meanwhile")
     add(tx, new)
+
+
+def lowest_after(tx: Transaction, task: Task) -> int | None:
+    """Return the lowest layer of what attempts brought to a task's stream that came after its present one.
+
+    None if there is nothing.
+    """
+    of_it = (_segments.task == task.fid) & (_segments.attempt == task.attempt)
+    own = tx.execute(select(func.max(_segments.layer)).where(of_it)).scalar_one()
+    of_stream = _segments.stream == task.stream
+    if own is not None:
+        return tx.execute(select(func.min(_segments.layer)).where(of_stream, _segments.layer > own)).scalar_one()
+    # Nothing of it lies anywhere yet. Attempts of a stream run one after the other.
+    present, former = tables.tasks.c, tables.attempts.c
+    is_later = or_(
+        _begun_by(_segments.task == present.fid, present.attempt, present.started_at > task.started_at),
+        _begun_by(_segments.task == former.task, former.attempt, former.started_at > task.started_at),
+    )
+    return tx.execute(select(func.min(_segments.layer)).where(of_stream, is_later)).scalar_one()
+
+
+def _begun_by(
+    of_it: ColumnElement[bool], attempt: ColumnElement[int], is_later: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    return select(attempt).where(of_it, attempt == _segments.attempt, is_later).correlate(tables.segments).exists()
 
 
 def purge(tx: Transaction, named: ColumnElement[bool]) -> tuple[int, list[str]]:
@@ -222,9 +250,10 @@ def removed_by(stream: str, version: int) -> ColumnElement[bool]:
 def never_to_show(before: datetime) -> ColumnElement[bool]:
     """Name the segments that waited for the success of an attempt that was over before a moment."""
     tasks = tables.tasks.c
-    is_over = (tasks.attempt != _segments.attempt) | (tasks.ended_at <= before)
-    over = select(tasks.fid).where(tasks.fid == _segments.task, is_over).exists()
-    return _segments.added_version.is_(None) & (_segments.created_at <= before) & over
+    # What was replayed into it since it ended goes with the rest: a part of an attempt is nothing to let in.
+    is_former = (tasks.attempt != _segments.attempt) & (_segments.created_at <= before)
+    over = select(tasks.fid).where(tasks.fid == _segments.task, is_former | (tasks.ended_at <= before)).exists()
+    return _segments.added_version.is_(None) & over
 
 
 def rename(tx: Transaction, path: str, to: Written | None) -> None:

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, union_all, update
 
 from headwater.catalog import events, tables
 from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import NotFound
 from headwater.domain.event import stream_event
-from headwater.domain.stream import Change, Erasure, LogEntry, Stream
+from headwater.domain.stream import ARRIVALS, LETTING_IN, Change, Erasure, LogEntry, Stream
 from headwater.domain.task import Publish, Task
 
 _streams = tables.streams.c
@@ -20,7 +20,6 @@ _log = tables.stream_log.c
 
 #: Announced when a stream shows something else than before.
 CHANGED = "streams"
-
 
 _COUNT_UP = Prepared(
     update(tables.streams)
@@ -46,6 +45,21 @@ def put_on_top(tx: Transaction, task: Task, *, docs: int, at: datetime) -> tuple
         return layer, None
     _tell(tx, _entry_of(task, Change.UPLOAD, version=version, docs=docs, at=at), crawler=task.crawler)
     return layer, version
+
+
+def make_room(tx: Transaction, task: Task, *, above: int | None) -> int:
+    """Give out the layer on which documents of an attempt that is over lie: below all that later attempts brought.
+
+    ``above`` is the lowest layer of those, which move up by one; None if there are none. Only their order
+    means something, so that nothing that anyone sees changes.
+    """
+    top, _ = _count_up(tx, task.stream, layers=1, versions=0)
+    if above is None:
+        return top
+    segments = tables.segments.c
+    moved = update(tables.segments).where(segments.stream == task.stream, segments.layer >= above)
+    tx.execute(moved.values(layer=segments.layer + 1))
+    return above
 
 
 def advance(tx: Transaction, task: Task, change: Change, *, docs: int, at: datetime) -> int:
@@ -93,16 +107,36 @@ def log(tx: Transaction, stream: str, *, before: int | None, limit: int) -> list
 
 
 def arrivals(tx: Transaction, task: str, attempt: int) -> list[LogEntry]:
-    """Return the lines of a log that tell of the uploads of an attempt as they showed, oldest first."""
-    of_it = (_log.task == task) & (_log.attempt == attempt) & (_log.change == Change.UPLOAD)
+    """Return the lines of a log that tell of the arrivals of an attempt as they came, or let it in, oldest first."""
+    of_it = (_log.task == task) & (_log.attempt == attempt) & _log.change.in_(ARRIVALS | LETTING_IN)
     return tx.values(select(tables.stream_log).where(of_it).order_by(_log.version), LogEntry)
 
 
 def arrived_by(tx: Transaction, task: str, attempt: int, *, version: int) -> int:
-    """Return how many documents of an attempt had come, and showed at once, by a stream version."""
-    of_it = (_log.task == task) & (_log.attempt == attempt) & (_log.change == Change.UPLOAD)
-    counted = select(func.coalesce(func.sum(_log.docs), 0)).where(of_it, _log.version <= version)
-    return int(tx.execute(counted).scalar_one())
+    """Return how many documents of an attempt that shows had come by a stream version."""
+    of_it = (_log.task == task) & (_log.attempt == attempt)
+    let_in = tx.execute(select(func.max(_log.version)).where(of_it, _log.change.in_(LETTING_IN))).scalar_one()
+    arrived = of_it & _log.change.in_(ARRIVALS)
+    # Former attempts of times when their counts were not kept came by uploads that showed.
+    total = docs_of(tx, task, attempt)
+    if total is None or let_in is None or let_in > version:
+        return _sum_of_docs(tx, arrived & (_log.version <= version))
+    # Counted from the end: of what waited to be let in the log does not tell.
+    return total - _sum_of_docs(tx, arrived & (_log.version > version))
+
+
+def _sum_of_docs(tx: Transaction, named: ColumnElement[bool]) -> int:
+    return int(tx.execute(select(func.coalesce(func.sum(_log.docs), 0)).where(named)).scalar_one())
+
+
+def docs_of(tx: Transaction, task: str, attempt: int) -> int | None:
+    """Return how many documents an attempt has brought; None if that is not known any more."""
+    present, former = tables.tasks.c, tables.attempts.c
+    wanted = union_all(
+        select(present.docs).where(present.fid == task, present.attempt == attempt),
+        select(former.docs).where(former.task == task, former.attempt == attempt),
+    )
+    return tx.execute(wanted).scalars().first()
 
 
 def made_by(tx: Transaction, task: Task) -> int | None:
@@ -112,8 +146,27 @@ def made_by(tx: Transaction, task: Task) -> int | None:
 
 def made_by_attempt(task: ColumnElement[str], attempt: ColumnElement[int]) -> Select[Any]:
     """Select the last stream version that an attempt made."""
-    own = (Change.UPLOAD, Change.PUBLISH, Change.REPLACE, Change.WITHHOLD)
+    own = ARRIVALS | LETTING_IN | {Change.WITHHOLD}
     return select(func.max(_log.version)).where(_log.task == task, _log.attempt == attempt, _log.change.in_(own))
+
+
+def replaced_by_attempt(task: ColumnElement[str], attempt: ColumnElement[int]) -> Select[Any]:
+    """Select the stream version at which an attempt took the place of former ones."""
+    return _last(task, attempt, Change.REPLACE)
+
+
+def replaced_by(tx: Transaction, task: Task) -> int | None:
+    """Return the stream version at which a task's present attempt took the place of former ones; None if none did."""
+    return tx.execute(replaced_by_attempt(literal(task.fid), literal(task.attempt))).scalar_one()
+
+
+def withheld_by(tx: Transaction, task: Task) -> int | None:
+    """Return the stream version at which a gate took out what a task's present attempt had shown; None if nothing."""
+    return tx.execute(_last(literal(task.fid), literal(task.attempt), Change.WITHHOLD)).scalar_one()
+
+
+def _last(task: ColumnElement[str], attempt: ColumnElement[int], change: Change) -> Select[Any]:
+    return select(func.max(_log.version)).where(_log.task == task, _log.attempt == attempt, _log.change == change)
 
 
 def within(tx: Transaction, stream: str, *, since: int, until: int, docs: int) -> int:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -260,6 +261,42 @@ receipts = Table(
     Column("count", BigInteger, nullable=False),
     Column("total", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Column("rejected", BigInteger),
+    # JSON in UTF-8, so that an id can be looked for in it.
+    Column("flaws", Text),
+    Column("truncated", Boolean, nullable=False, server_default=false()),
+)
+
+# Lines of lenient uploads that were kept aside.
+rejects = Table(
+    "rejects",
+    metadata,
+    Column("task", _FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("upload", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("flaws", JSON, nullable=False),
+    # Binary: see erasures.
+    Column("doc_id", LargeBinary),
+    Column("size", BigInteger, nullable=False),
+    Column("arrived", BigInteger, nullable=False),
+    # Last, as it may be long: SQLite reads a row from its beginning.
+    Column("raw", LargeBinary, nullable=False),
+)
+
+# Which places documents have got in their attempt that were replayed, and which of the rejected lines they were: a
+# line that came later lies above them, though its place is lower.
+replayed = Table(
+    "replayed",
+    metadata,
+    Column("task", _FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("place", BigInteger, primary_key=True),
+    Column("seq", Integer, nullable=False),
 )
 
 # The rows of small segments, which are no files until they are merged.

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Select, bindparam, insert, select, text, update
+from sqlalchemy import Column, ColumnElement, Select, bindparam, insert, null, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
@@ -79,6 +79,7 @@ _CREDIT = Prepared(
         docs=_tasks.docs + bindparam("more_docs"),
         bytes=_tasks.bytes + bindparam("more_bytes"),
         uploads=_tasks.uploads + 1,
+        rejected=_tasks.rejected + bindparam("more_rejected"),
     ).returning(_tasks.docs)
 )
 # What was said of a start that had to wait is over with the first upload.
@@ -91,13 +92,14 @@ _BEGIN = Prepared(
 )
 
 
-def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -> int:
+def credit(tx: Transaction, task: Task, *, docs: int, size: int, rejected: int = 0, at: datetime) -> int:
     """Count an upload of an attempt that is still open, restart its silence timer, and return its documents so far.
 
     Raises:
         TaskRemoved, TaskClosed, MovedMeanwhile: the attempt does not take it any more.
     """
-    counted = tx.run(_CREDIT, {"more_docs": docs, "more_bytes": size, **_hearing(task, at)})
+    more = {"more_docs": docs, "more_bytes": size, "more_rejected": rejected}
+    counted = tx.run(_CREDIT, {**more, **_hearing(task, at)})
     if counted is None:
         raise _over(tx, task)
     # Who has seen it run need not look again: an attempt never goes back.
@@ -105,6 +107,14 @@ def credit(tx: Transaction, task: Task, *, docs: int, size: int, at: datetime) -
         running = replace(task, **_BEGUN, docs=counted[0], heard_at=at, updated_at=at)
         events.tell(tx, edit(TASKS.singular, task, running))
     return counted[0]
+
+
+def joined(tx: Transaction, task: Task, *, docs: int, size: int, rejected: int, is_to_sum_up: bool) -> None:
+    """Count documents that came into a locked task from what was kept aside, and what is still kept aside of it."""
+    values: dict[str, Any] = {"docs": _tasks.docs + docs, "bytes": _tasks.bytes + size, "rejected": rejected}
+    if is_to_sum_up:
+        values["summary"] = null()
+    tx.execute(update(tables.tasks).where(_tasks.fid == task.fid).values(values))
 
 
 def heard(tx: Transaction, task: Task, *, at: datetime) -> None:
@@ -235,9 +245,11 @@ def _mark(tx: Transaction, marked: Sequence[Task], *, at: datetime, **values: An
 def to_sum_up(tx: Transaction, *, limit: int) -> list[Task]:
     """Return tasks that have ended and whose doing was not counted yet."""
     made = streams.made_by_attempt(_tasks.fid, _tasks.attempt).scalar_subquery()
+    replaced = streams.replaced_by_attempt(_tasks.fid, _tasks.attempt).scalar_subquery()
     kept = select(tables.streams.c.purged_version).where(tables.streams.c.fid == _tasks.stream).scalar_subquery()
     # What a task did before the versions that are kept cannot be told any more.
-    wanted = TASKS.rows.where(_tasks.summary.is_(None), _tasks.ended_at.is_not(None), made.is_(None) | (made > kept))
+    is_kept = made.is_(None) | ((made > kept) & (replaced.is_(None) | (replaced > kept)))
+    wanted = TASKS.rows.where(_tasks.summary.is_(None), _tasks.ended_at.is_not(None), is_kept)
     return tx.values(wanted.limit(limit), Task)
 
 

@@ -1,6 +1,6 @@
 """A stream: the ordered list of the change sets that were put on it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -36,6 +36,8 @@ class Change(StrEnum):
     """What a stream version did, in the stream's log."""
 
     UPLOAD = "upload"
+    #: Lines that were kept aside came in after all.
+    REPLAY = "replay"
     PUBLISH = "publish"
     REPLACE = "replace"
     #: A gate took out what an attempt had shown while it ran.
@@ -43,6 +45,12 @@ class Change(StrEnum):
     REMOVE = "remove"
     RESTORE = "restore"
     ERASE = "erase"
+
+
+#: What tells of documents of an attempt as they come in.
+ARRIVALS = frozenset({Change.UPLOAD, Change.REPLAY})
+#: What tells that an attempt took its place: with it came those to show that waited, and that no line tells of.
+LETTING_IN = frozenset({Change.PUBLISH, Change.REPLACE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +70,20 @@ class LogEntry:
     docs: int
 
 
-def arrival_of(uploads: Iterable[LogEntry], place: int) -> LogEntry | None:
-    """Return which of an attempt's uploads, oldest first, brought the document at a place of the attempt."""
+def arrival_of(lines: Sequence[LogEntry], place: int, *, total: int | None = None) -> LogEntry | None:
+    """Return the arrival that brought the document at a place of an attempt; None if it came while others waited.
+
+    ``lines`` are the attempt's arrivals and what let it in, oldest first, and ``total`` the number of its
+    documents, where that is known: those that no arrival tells of came before it was let in, or last.
+    """
+    told = sum(line.docs for line in lines if line.change in ARRIVALS)
+    untold = max(0, (told if total is None else total) - told)
     behind = 0
-    for upload in uploads:
-        behind += upload.docs
+    for line in lines:
+        is_arrival = line.change in ARRIVALS
+        behind += line.docs if is_arrival else untold
         if place < behind:
-            return upload
+            return line if is_arrival else None
     return None
 
 

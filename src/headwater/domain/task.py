@@ -180,6 +180,11 @@ class Task:
         """Whether the task takes documents and status reports."""
         return self.state in OPEN
 
+    @property
+    def is_withheld(self) -> bool:
+        """Whether a gate keeps its present attempt out of the stream, until a person lets it in."""
+        return self.reason is Reason.GATE_FAILED
+
     def is_purged(self, stream: Stream) -> bool:
         """Whether it was deleted so long ago that its stream no longer keeps its documents."""
         never_had_any = self.attempt == 1 and not self.docs

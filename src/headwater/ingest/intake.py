@@ -12,6 +12,7 @@ import structlog
 
 from headwater.domain.errors import Unavailable, UploadTooLarge
 from headwater.domain.stream import Written
+from headwater.ingest.aside import Aside
 from headwater.ingest.decompression import Decompressor
 from headwater.ingest.lines import Block, LineCutter
 from headwater.ingest.validation import Checker, Faults
@@ -87,21 +88,25 @@ class Inflow:
 class Intake:
     """Takes one upload; use it in one thread at a time."""
 
-    def __init__(self, inflow: Inflow, *, checker: Checker, writer: SegmentWriter, longest: int) -> None:
-        """Take documents of at most ``longest`` bytes."""
+    def __init__(
+        self, inflow: Inflow, *, checker: Checker, writer: SegmentWriter, longest: int, aside: Aside | None = None
+    ) -> None:
+        """Take documents of at most ``longest`` bytes; with ``aside``, lines that are none are kept there."""
         self._inflow = inflow
         self._cutter = LineCutter(longest=longest)
         self._checker = checker
         self._writer = writer
-        self._faults = Faults()
-        self._lines = 0
+        self._aside = aside
+        self._faults = Faults() if aside is None else aside
+        self._docs = 0
         self._failed: Exception | None = None
         self._is_over = False
 
     @property
     def held(self) -> int:
         """Bytes of the upload that are in memory."""
-        return self._cutter.held + self._writer.held
+        aside = 0 if self._aside is None else self._aside.held
+        return self._cutter.held + self._writer.held + aside
 
     def spill(self) -> None:
         """Write the documents that there are, though they are fewer than are well read together.
@@ -148,8 +153,8 @@ class Intake:
         self._inflow.finish()
         for block in self._cutter.finish():
             self._take(block)
-        if self._faults:
-            raise self._faults.error(lines=self._lines, external=self._checker.external)
+        if self._faults and self._aside is None:
+            raise self._faults.error(external=self._checker.external)
         with _kept():
             return self._writer.finish()
 
@@ -160,19 +165,27 @@ class Intake:
 
     def _take(self, block: Block) -> None:
         ids = self._checker.ids(block, self._faults)
-        first = self._lines
-        self._lines += len(block)
         # A faulty upload is read to its end, so that all that is wrong is told at once.
-        if self._faults:
+        if self._faults and self._aside is None:
             return
         # The received bytes are the column: nothing is copied.
         offsets = pa.py_buffer(cast("Any", block.offsets))
         documents = pa.StringArray.from_buffers(len(block), offsets, pa.py_buffer(block.data))
-        places = pa.array(np.arange(first, first + len(block)))
+        size = len(block.data)
+        if self._faults and None in ids:
+            is_good = np.array([doc_id is not None for doc_id in ids])
+            ids = [doc_id for doc_id in ids if doc_id is not None]
+            documents = cast("Any", documents).filter(pa.array(is_good))
+            size = int(np.diff(block.offsets)[is_good].sum())
+        if not ids:
+            return
+        first = self._docs
+        self._docs += len(ids)
+        places = pa.array(np.arange(first, self._docs))
         columns = [pa.array(ids, pa.string()), places, documents]
         batch = cast("Any", pa).record_batch(columns, schema=SCHEMA)
         with _kept():
-            self._writer.add(batch, size=len(block.data))
+            self._writer.add(batch, size=size)
 
 
 class Measure:

@@ -1,14 +1,14 @@
 """Documents that are stored already, checked as if they were uploaded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, cast
 
 import numpy as np
 from pyarrow import RecordBatch
 
 from headwater.domain.errors import Flaw
+from headwater.domain.reject import RejectedLine
 from headwater.ingest.lines import BLOCK, Block
 from headwater.ingest.validation import Checker, Faults
 from headwater.lake.engine import joined
@@ -36,9 +36,14 @@ class _First(Faults):
         """Whether there is room to tell of another document."""
         return len(self.flaws) < MOST_EXAMPLES
 
-    def tell(self, found: Iterable[Flaw]) -> None:
+    @property
+    def thorough(self) -> bool:
+        """Whether all that is wrong with a document is wanted."""
+        return False
+
+    def tell(self, line: RejectedLine) -> None:
         """Keep the first thing that is wrong with a document."""
-        self.flaws += islice(found, 1)
+        self.flaws += line.flaws[:1]
 
 
 class Recheck:
@@ -57,7 +62,7 @@ class Recheck:
     @property
     def failing(self) -> int:
         """Documents that would be refused."""
-        return self._faults.broken + self._faults.invalid
+        return self._faults.count
 
     def take(self, batch: RecordBatch) -> None:
         """Check documents, as ``winners.DOCUMENTS`` asks for them: ``doc_id``, ``task``, ``doc``."""
@@ -66,7 +71,7 @@ class Recheck:
 
     def _take(self, part: RecordBatch) -> None:
         told = len(self._faults.flaws)
-        found = self._checker.verdicts(_block(part), self._faults)
+        found = self._checker.ids(_block(part), self._faults)
         columns = cast("Any", part)
         ids: list[str] = columns.column("doc_id").to_pylist()
         self.documents += len(ids)

@@ -2,19 +2,22 @@
 
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from headwater.catalog import externals, inlined, objects, receipts, segments, streams, tasks
+import msgspec
+
+from headwater.catalog import externals, inlined, objects, receipts, rejects, segments, streams, tasks
 from headwater.catalog.database import Database, Transaction
-from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.objects import EXTERNALS, TASKS
 from headwater.catalog.receipts import KeyTaken, StoredReceipt
-from headwater.domain.errors import HeadwaterError, KeyReused, Unavailable, UploadInFlight
+from headwater.domain.errors import Flaw, HeadwaterError, KeyReused, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Segment, Written, segment_path
 from headwater.domain.task import Task, require_open
+from headwater.ingest.aside import Aside
 from headwater.ingest.decompression import decompressor
 from headwater.ingest.intake import Inflow, Intake, Limits, Measure
 from headwater.ingest.pump import Pump, Sink
@@ -43,6 +46,12 @@ class Receipt:
     bytes: int
     #: Whether this was answered before: the upload repeated an ``Idempotency-Key``.
     replayed: bool = False
+    #: Lines that were kept aside; None if the upload was not a lenient one.
+    rejected: int | None = None
+    #: What is wrong with the first of them.
+    flaws: tuple[Flaw, ...] = ()
+    #: Whether there is more wrong than that.
+    truncated: bool = False
 
 
 class Uploads:
@@ -67,9 +76,15 @@ class Uploads:
         self._pump.close()
 
     async def take(
-        self, task: Task, body: AsyncIterator[bytes], *, encoding: str | None = None, key: str | None = None
+        self,
+        task: Task,
+        body: AsyncIterator[bytes],
+        *,
+        encoding: str | None = None,
+        key: str | None = None,
+        lenient: bool = False,
     ) -> Receipt:
-        """Take one upload to a task, wholly or not at all.
+        """Take one upload to a task, wholly or not at all; a ``lenient`` one without the lines that are no documents.
 
         When this returns, the documents are on disk and ``kill -9`` loses none of them.
 
@@ -81,23 +96,39 @@ class Uploads:
         require_open(task)
         inflow = Inflow(decompressor(encoding), most=self._limits.upload, digest=key is not None)
         if key is None:
-            return await self._take(task, body, inflow, key=None)
+            return await self._take(task, body, inflow, key=None, lenient=lenient)
         with self._claim(task, key):
             first = await self._first(task, key)
             if first is not None:
                 return await self._replay(first, task, body, inflow)
-            return await self._take(task, body, inflow, key=key)
+            return await self._take(task, body, inflow, key=key, lenient=lenient)
 
-    async def _take(self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None) -> Receipt:
+    async def _take(
+        self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None, lenient: bool
+    ) -> Receipt:
+        if not lenient:
+            return await self._record(task, body, inflow, key=key, aside=None)
+        aside = Aside(self._store.staging)
+        try:
+            return await self._record(task, body, inflow, key=key, aside=aside)
+        finally:
+            aside.close()
+
+    async def _record(
+        self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None, aside: Aside | None
+    ) -> Receipt:
         fid = new_fid(self._clock())
         path = segment_path(stream=task.stream, task=task.fid, segment=fid)
         writer = SegmentWriter(self._store, path, staged_as=fid, most_inlined=self._limits.inlined)
         checker = await self._checker(task)
-        intake = Intake(inflow, checker=checker, writer=writer, longest=self._limits.document)
-        written = await self._pour(task, body, intake, is_quick=checker.is_quick)
+        intake = Intake(inflow, checker=checker, writer=writer, longest=self._limits.document, aside=aside)
+        # To say what is wrong with each of many lines takes its time.
+        written = await self._pour(task, body, intake, is_quick=checker.is_quick and aside is None)
         digest = inflow.digest
         try:
-            receipt = await self._db.write(record, task, written, fid=fid, key=key, digest=digest, at=self._clock())
+            receipt = await self._db.write(
+                record, task, written, fid=fid, key=key, digest=digest, aside=aside, at=self._clock()
+            )
         except Unavailable:
             raise  # it may have been committed: the sweep knows whether the file is garbage
         except HeadwaterError as error:
@@ -160,17 +191,32 @@ def record(
     fid: str,
     key: str | None,
     digest: str | None,
+    aside: Aside | None = None,
     at: datetime,
 ) -> Receipt:
-    """Make a written segment count: from here on its documents are the task's.
+    """Make a written segment count, with what was kept aside: from here on its documents are the task's.
 
     Raises:
         TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it any more.
     """
-    if written is None:
-        total = tasks.credit(tx, task, docs=0, size=0, at=at)
-        return Receipt(count=0, total=total, bytes=0)
-    total = tasks.credit(tx, task, docs=written.docs, size=written.bytes, at=at)
+    docs, size = (0, 0) if written is None else (written.docs, written.bytes)
+    rejected = 0 if aside is None else aside.count
+    total = tasks.credit(tx, task, docs=docs, size=size, rejected=rejected, at=at)
+    receipt = Receipt(count=docs, total=total, bytes=size)
+    if written is not None:
+        _put_on_top(tx, task, written, fid=fid, base=total - docs, at=at)
+    if aside is not None:
+        receipt = replace(receipt, rejected=rejected, flaws=tuple(aside.flaws), truncated=aside.truncated)
+        if rejected:
+            now = objects.get(tx, TASKS, task.fid)
+            rejects.add(tx, now, aside.each(), count=rejected, before=total - docs, at=at)
+    # What changed nothing may come again.
+    if key is not None and digest is not None and (docs or rejected):
+        receipts.add(tx, _stored(receipt, task, key=key, digest=digest))
+    return receipt
+
+
+def _put_on_top(tx: Transaction, task: Task, written: Written, *, fid: str, base: int, at: datetime) -> None:
     layer, version = streams.put_on_top(tx, task, docs=written.docs, at=at)
     segment = Segment(
         fid=fid,
@@ -185,25 +231,27 @@ def record(
         max_id=written.max_id,
         added_version=version,
         removed_version=None,
-        base=total - written.docs,
+        base=base,
         created_at=at,
     )
     segments.add(tx, segment)
     if written.packed is not None:
         inlined.add(tx, written.path, written.packed)
-    receipt = Receipt(count=written.docs, total=total, bytes=written.bytes)
-    if key is not None and digest is not None:
-        stored = StoredReceipt(
-            task=task.fid,
-            attempt=task.attempt,
-            idempotency_key=key,
-            body_digest=digest,
-            count=receipt.count,
-            total=receipt.total,
-            bytes=receipt.bytes,
-        )
-        receipts.add(tx, stored)
-    return receipt
+
+
+def _stored(receipt: Receipt, task: Task, *, key: str, digest: str) -> StoredReceipt:
+    return StoredReceipt(
+        task=task.fid,
+        attempt=task.attempt,
+        idempotency_key=key,
+        body_digest=digest,
+        count=receipt.count,
+        total=receipt.total,
+        bytes=receipt.bytes,
+        rejected=receipt.rejected,
+        flaws=msgspec.json.encode(receipt.flaws).decode() if receipt.flaws else None,
+        truncated=receipt.truncated,
+    )
 
 
 def _same(first: StoredReceipt, digest: str | None) -> Receipt:
@@ -212,7 +260,15 @@ def _same(first: StoredReceipt, digest: str | None) -> Receipt:
         raise KeyReused(
             f"Idempotency-Key {first.idempotency_key!r} was used for another body; take a new key for new documents"
         )
-    return Receipt(count=first.count, total=first.total, bytes=first.bytes, replayed=True)
+    return Receipt(
+        count=first.count,
+        total=first.total,
+        bytes=first.bytes,
+        replayed=True,
+        rejected=first.rejected,
+        flaws=() if first.flaws is None else msgspec.json.decode(first.flaws, type=tuple[Flaw, ...]),
+        truncated=first.truncated,
+    )
 
 
 def _definition(tx: Transaction, task: Task) -> tuple[Definition, str]:

@@ -7,15 +7,16 @@ and garbage collection.
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import msgspec
 
 from headwater.domain.document import document_id
 from headwater.domain.errors import MOST_FLAWS, DocumentInvalid, Flaw, UploadBroken
 from headwater.domain.external import Definition
+from headwater.domain.reject import RejectedLine, RejectKind, kept_of
 from headwater.domain.schema import Validator, compile_schema, cut, first_flaw, flaws_of
 from headwater.ingest.lines import Block
 from headwater.ingest.typed import TypedDecoder
@@ -27,6 +28,9 @@ _ALL_TOLD = 64 << 10
 #: and those of so many the first of it.
 _FIRST_TOLD = 1 << 20
 
+#: What stands behind the name of the field where an id stands.
+_ID = rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)'
+
 _TOO_DEEP = "it is nested too deeply"
 # An escaped backslash or a whole pair is taken first, so that neither looks like half of a pair.
 _ESCAPES = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>\\u[dD][89a-fA-F])|\\.")
@@ -36,6 +40,8 @@ class Faults:
     """What is wrong with an upload so far: the first faults one by one, all of them counted."""
 
     def __init__(self) -> None:
+        #: Lines of the blocks that were looked through.
+        self.lines = 0
         self.broken = 0
         self.invalid = 0
         self.flaws: list[Flaw] = []
@@ -46,20 +52,35 @@ class Faults:
         return bool(self.broken or self.invalid)
 
     @property
+    def count(self) -> int:
+        """How many lines are faulty."""
+        return self.broken + self.invalid
+
+    @property
     def listing(self) -> bool:
         """Whether there is room to tell of another fault by itself."""
         return len(self.flaws) < MOST_FLAWS
 
-    def tell(self, found: Iterable[Flaw]) -> None:
-        """List what is wrong with a line, as far as there is room."""
-        flaws = iter(found)
-        self.flaws += islice(flaws, MOST_FLAWS - len(self.flaws))
-        self._truncated = self._truncated or next(flaws, None) is not None
+    @property
+    def thorough(self) -> bool:
+        """Whether all that is wrong with another line is wanted, and not only the first of it."""
+        return True
 
-    def error(self, *, lines: int, external: str) -> UploadBroken | DocumentInvalid:
-        """Return the error for an upload of so many lines: broken if any line is, invalid otherwise."""
+    @property
+    def truncated(self) -> bool:
+        """Whether more is wrong than is listed."""
         # Each faulty line has a flaw at least, so more lines than flaws means that some are not listed.
-        truncated = self._truncated or self.broken + self.invalid > len(self.flaws)
+        return self._truncated or self.count > len(self.flaws)
+
+    def tell(self, line: RejectedLine) -> None:
+        """List what is wrong with a line, as far as there is room."""
+        room = MOST_FLAWS - len(self.flaws)
+        self.flaws += line.flaws[:room]
+        self._truncated = self._truncated or len(line.flaws) > room
+
+    def error(self, *, external: str) -> UploadBroken | DocumentInvalid:
+        """Return the error for the whole upload: broken if any line is, invalid otherwise."""
+        lines, truncated = self.lines, self.truncated
         if self.broken:
             return UploadBroken(
                 f"{self.broken} of {lines} lines {_is_are(self.broken)} not JSON (each line must be one whole object); "
@@ -91,16 +112,8 @@ class Checker:
         """Whether a small upload is checked in no time, whatever is in it: no pattern can take long."""
         return self._validator is None or (self._typed is not None and self._typed.is_quick)
 
-    def ids(self, block: Block, faults: Faults) -> list[str]:
-        """Return the id of each document of a block; what is wrong with any goes to ``faults``.
-
-        With faults, ids are missing and the list is of no more use.
-        """
-        found = self.verdicts(block, faults)
-        return cast("list[str]", found) if not faults else [doc_id for doc_id in found if doc_id is not None]
-
-    def verdicts(self, block: Block, faults: Faults) -> list[str | None]:
-        """Return the same, line by line, with None for each document that is at fault."""
+    def ids(self, block: Block, faults: Faults) -> list[str | None]:
+        """Return the id of each document of a block; None where something is wrong, which goes to ``faults``."""
         lines = block.lines()
         found: list[str | None]
         missed: Iterable[int]
@@ -119,30 +132,58 @@ class Checker:
                     found[place] = value if type(value) is str else document_id(document, field)  # pyright: ignore[reportUnknownArgumentType]
                     continue
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
+                if faults.listing:
+                    rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
+                    flaws = [_broken(block, place, line, error)]
+                    faults.tell(replace(rejected, flaws=flaws, doc_id=seeming_id(line, field)))
                 faults.broken += 1
-                if faults.listing:
-                    faults.tell([_broken(block, place, line, error)])
             else:
-                faults.invalid += 1
                 if faults.listing:
-                    faults.tell(self._flaws(block, place, document, size=len(line)))
+                    rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
+                    faults.tell(self._invalid(rejected, document, thorough=faults.thorough))
+                faults.invalid += 1
+        faults.lines += len(lines)
         return found
 
-    def _flaws(self, block: Block, place: int, document: Any, *, size: int) -> list[Flaw]:
-        line, offset = int(block.numbers[place]), int(block.places[place])
+    def _invalid(self, rejected: RejectedLine, document: Any, *, thorough: bool) -> RejectedLine:
+        """Return a line that is JSON with what is wrong with it, and its id if it has one."""
+        doc_id: str | None = None
         if not isinstance(document, dict):
             noun = "an array" if isinstance(document, list) else cut(json.dumps(document, ensure_ascii=False))
-            detail = f"a document must be a JSON object, not {noun}"
-            return [Flaw(line=line, offset=offset, pointer="", keyword="type", detail=detail)]
-        if self._validator is None:
-            return []
-        doc_id: str | None = None
-        try:
-            doc_id = cut(document_id(document, self._field))  # pyright: ignore[reportUnknownArgumentType] - any JSON
-            found = _mismatches(self._validator, document, size=size)
-        except (ValueError, RecursionError):
-            found = [_mismatch("nested too deeply")]
-        return [replace(flaw, line=line, offset=offset, doc_id=doc_id) for flaw in found]
+            found = [Flaw(detail=f"a document must be a JSON object, not {noun}", pointer="", keyword="type")]
+        else:
+            try:
+                doc_id = document_id(document, self._field)  # pyright: ignore[reportUnknownArgumentType] - any JSON
+                found = _mismatches(self._validator, document, size=rejected.size, thorough=thorough)
+            except (ValueError, RecursionError):
+                found = [_mismatch("nested too deeply")]
+        told = None if doc_id is None else cut(doc_id)
+        flaws = [replace(flaw, line=rejected.line, offset=rejected.offset, doc_id=told) for flaw in found]
+        return replace(rejected, kind=RejectKind.INVALID, flaws=flaws, doc_id=doc_id)
+
+
+def _rejected(block: Block, place: int, line: bytes, *, behind: int) -> RejectedLine:
+    return RejectedLine(
+        kind=RejectKind.BROKEN,
+        line=int(block.numbers[place]),
+        offset=int(block.places[place]),
+        flaws=(),
+        doc_id=None,
+        raw=kept_of(line),
+        size=len(line),
+        before=behind + place,
+    )
+
+
+def seeming_id(line: bytes, field: str | None) -> str | None:
+    """Return the id that stands in a line that is not JSON, where one can be made out."""
+    names = () if field is None else (json.dumps(field), json.dumps(field, ensure_ascii=False))
+    for name in names:
+        found = re.search(re.escape(name.encode(errors="replace")) + _ID, line)
+        with suppress(ValueError):  # halves of characters, and numbers of thousands of digits
+            if found is not None:
+                return str(json.loads(found[1])).encode().decode()
+    return None
 
 
 def _typed(definition: Definition) -> TypedDecoder | None:
@@ -158,10 +199,10 @@ def _anything(_document: Any) -> bool:
     return True
 
 
-def _mismatches(validator: Validator, document: Any, *, size: int) -> list[Flaw]:
-    if size > _FIRST_TOLD:
+def _mismatches(validator: Validator | None, document: Any, *, size: int, thorough: bool) -> list[Flaw]:
+    if validator is None or size > _FIRST_TOLD:
         return [_mismatch("too large")]
-    if size > _ALL_TOLD:
+    if size > _ALL_TOLD or not thorough:
         first = first_flaw(validator, document)
         return [] if first is None else [first]
     return list(flaws_of(validator, document))

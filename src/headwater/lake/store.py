@@ -30,6 +30,11 @@ class LocalStore:
         """Return where a file lies for programs that read it themselves."""
         return str(self.root / path)
 
+    @property
+    def staging(self) -> Path:
+        """The folder of what is not kept yet."""
+        return self.root / STAGING
+
     def stage(self, name: str) -> Path:
         """Return where a file of that name is to be written before ``keep``."""
         return self.root / STAGING / name

@@ -69,6 +69,12 @@ _VERSIONS_OF = """
     WHERE doc_id = $id
 """
 
+_LAST = """
+    SELECT v.doc_id, max(v.pos + s.base)::BIGINT FROM rows_of($files) v
+    JOIN (SELECT unnest($files) AS filename, unnest($bases)::BIGINT AS base) s USING (filename)
+    WHERE v.doc_id IN (SELECT unnest($ids)) GROUP BY v.doc_id
+"""
+
 #: Where a version lies: its segment's layer, its place in it, and its file.
 _Place = tuple[int, int, str]
 
@@ -176,6 +182,18 @@ def arrived(engine: Engine, segment: Segment, *, after: int, limit: int) -> list
     """Return documents of one segment with their places, in order of arrival, behind the place ``after``."""
     rows = engine.rows(_ARRIVED, {"files": engine.files([segment]), "after": after, "rows": limit})
     return [(pos, Found(id=doc_id, task=segment.task, text=text)) for doc_id, pos, text in rows]
+
+
+def last_places(engine: Engine, segments: Sequence[Segment], ids: Sequence[str]) -> dict[str, int]:
+    """Return at which place of an attempt, whose segments these are, the last version of each id came that did."""
+    if not segments or not ids:
+        return {}
+    values = {
+        "files": engine.files(segments),
+        "bases": [segment.base for segment in segments],
+        "ids": list(ids),
+    }
+    return dict(engine.rows(_LAST, values))  # pyright: ignore[reportArgumentType] - pairs
 
 
 def versions_of(engine: Engine, segments: Sequence[Segment], doc_id: str) -> list[tuple[str, int, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog import objects, rejects, segments, streams, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
 from headwater.domain.crawler import Crawler
@@ -45,7 +45,7 @@ def publish(tx: Transaction, fid: str, *, at: datetime) -> Task:
         raise TaskRemoved(f"task {fid} is deleted; restore it before you publish it")
     if task.reason is Reason.PUBLISHED_BY_USER:
         return task
-    if task.reason is not Reason.GATE_FAILED:
+    if not task.is_withheld:
         raise NothingToPublish(_why_nothing(task))
     # Locked, so that what is found to be kept is not purged meanwhile.
     objects.get(tx, STREAMS, task.stream, lock=True)
@@ -66,10 +66,11 @@ def publish(tx: Transaction, fid: str, *, at: datetime) -> Task:
 
 
 def _take_place(tx: Transaction, task: Task, *, withheld: Sequence[Segment] = (), at: datetime) -> bool:
-    """Let a successful attempt take its place: what waited or was withheld shows, and former attempts' documents go.
+    """Let a successful attempt take its place: what waited or was withheld shows, and what former attempts left goes.
 
-    Return whether there was anything to show or to go.
+    Return whether there was anything to show or to go in the stream.
     """
+    rejects.forget_former(tx, task)
     waiting, former = segments.waiting(task), segments.shown(task.fid, but_attempt=task.attempt)
     coming, going = segments.docs_in(tx, waiting), segments.docs_in(tx, former)
     if coming is None and going is None and not withheld:

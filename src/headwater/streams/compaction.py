@@ -9,7 +9,7 @@ import structlog
 from headwater.catalog import garbage, objects, segments
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.garbage import READERS_LEAVE
-from headwater.catalog.objects import TASKS
+from headwater.catalog.objects import STREAMS, TASKS
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Segment, Written, is_inlined, segment_path
@@ -158,6 +158,8 @@ def _exchange(tx: Transaction, old: Sequence[Segment], new: Segment, *, at: date
     # Locked, since who deletes or publishes the task must not miss a row that is about to be there.
     if objects.find(tx, TASKS, new.task, lock=True) is None:
         raise MovedMeanwhile(f"task {new.task} was deleted for good meanwhile")
+    # And who makes room in the order of the stream must see the row that comes.
+    objects.find(tx, STREAMS, new.stream, lock=True)
     segments.exchange(tx, old, new)
     paths = sorted({segment.path for segment in old})
     named = segments.still_named(tx, paths)

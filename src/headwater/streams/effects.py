@@ -6,7 +6,7 @@ from headwater.catalog import objects, segments, streams, tasks
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.objects import STREAMS, TASKS
 from headwater.domain.errors import VersionForgotten
-from headwater.domain.stream import Change, Counts, Seen, Stream, Visibility
+from headwater.domain.stream import Counts, Seen, Stream, Visibility
 from headwater.domain.task import Task, TaskFilter, require_unpurged
 from headwater.lake.difference import Comparison, Difference, Moves, Operation
 from headwater.lake.engine import Engine
@@ -48,8 +48,9 @@ class Effects:
 def doing(tx: Transaction, fid: str) -> Sides:
     """Return what a stream showed without, and with, what the present attempt of a task brought.
 
-    That is at the last version that the attempt made. A retry that ended well is compared with what its
-    former attempts had left, which it replaced.
+    That is at the last version that the attempt made, beneath what later attempts brought: lines that
+    were kept aside may come in long after it. A retry that ended well is compared with what its former
+    attempts had left, which it replaced.
 
     Raises:
         NotFound: there is no such task.
@@ -60,17 +61,24 @@ def doing(tx: Transaction, fid: str) -> Sides:
     if version is None:
         return [], []
     stream: Stream = objects.get(tx, STREAMS, task.stream)
-    replaced = streams.changes_at(tx, stream.fid, [version])[version] is Change.REPLACE
+    replaced = streams.replaced_by(tx, task)
     # What a version replaced is purged with it, a version before what it shows.
-    if not stream.remembers(version) or (replaced and version == stream.purged_version):
+    if not stream.remembers(version) or (replaced is not None and replaced <= stream.purged_version):
         raise VersionForgotten(
             f"what task {fid} did is purged: it made version {version} of its stream, of which what was before "
             f"version {stream.purged_version} is no longer kept; the task's summary still tells the counts"
         )
-    after = segments.visible(tx, task.stream, Visibility(version=version))
-    others = [one for one in after if (one.segment.task, one.segment.attempt) != (task.fid, task.attempt)]
-    former = [one for one in segments.removed_at(tx, [task.fid], version) if one.attempt != task.attempt]
+    shown = segments.visible(tx, task.stream, Visibility(version=version))
+    top = max((one.segment.layer for one in shown if _is_of(one, task)), default=None)
+    after = [one for one in shown if top is None or one.segment.layer <= top]
+    others = [one for one in after if not _is_of(one, task)]
+    gone = [] if replaced is None else segments.removed_at(tx, [task.fid], replaced)
+    former = [one for one in gone if one.attempt != task.attempt]
     return [*others, *(Seen(segment=segment) for segment in former)], after
+
+
+def _is_of(one: Seen, task: Task) -> bool:
+    return (one.segment.task, one.segment.attempt) == (task.fid, task.attempt)
 
 
 def deletion(tx: Transaction, fid: str) -> Sides:

@@ -7,13 +7,13 @@ from datetime import datetime
 
 import structlog
 
-from headwater.catalog import garbage, objects, segments, streams
+from headwater.catalog import garbage, objects, rejects, segments, streams
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS, TASKS
 from headwater.domain.errors import MovedMeanwhile, NotFound
 from headwater.domain.fid import new_fid
-from headwater.domain.stream import Change, Erasure, Segment, Written, arrival_of, segment_path
+from headwater.domain.stream import Change, Erasure, Segment, Stream, Written, arrival_of, segment_path
 from headwater.lake import winners
 from headwater.lake.engine import Engine
 from headwater.lake.erasing import write_without
@@ -35,6 +35,8 @@ class Erased:
     version: int
     #: Versions of the document that there were.
     docs: int
+    #: Rejected lines that were the document, or may have been.
+    rejects: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,7 @@ class Eraser:
             raise
         # After any other failure it may have been committed: the sweep knows which files are garbage.
         await self._tidy(looked)
-        log.info("document.erased", stream=stream, version=erased.version, docs=erased.docs)
+        log.info("document.erased", stream=stream, version=erased.version, docs=erased.docs, rejects=erased.rejects)
         return erased
 
     async def _erase(self, stream: str, doc_id: str, looked: dict[str, _Looked]) -> Erased:
@@ -87,7 +89,7 @@ class Eraser:
             looked |= await self._look_into(list(new.values()), doc_id)
             holding = [segment for segment in every if looked[segment.path].places]
             if not holding:
-                raise NotFound(f"stream {stream} holds no document {doc_id!r}")
+                return await self._db.write(_erase_rejects, stream, doc_id)
             try:
                 # Where uploads come in faster than they can be looked into, those of the meantime stay.
                 all_of_it = tried < PATIENCE
@@ -144,11 +146,8 @@ def _exchange(
     at: datetime,
 ) -> Erased:
     """Let the files without the document take the place of those that hold it, which must still be there."""
-    # Locked in the order of uploads, the tasks and then the stream: from here on none of the segments is merged,
-    # removed or restored.
-    for task in sorted({segment.task for segment in holding}):
-        objects.find(tx, TASKS, task, lock=True)
-    objects.get(tx, STREAMS, fid, lock=True)
+    # From here on none of the segments is merged, removed or restored.
+    _lock(tx, fid, doc_id, {segment.task for segment in holding})
     every = segments.ever_holding(tx, fid, doc_id)
     named = {(segment.fid, segment.path) for segment in every}
     if any((segment.fid, segment.path) not in named for segment in holding):
@@ -166,7 +165,23 @@ def _exchange(
         segments.rename(tx, path, looked[path].written)
     garbage.leave(tx, paths, until=at + READERS_LEAVE)
     streams.erased(tx, Erasure(stream=fid, version=version, doc_id=doc_id.encode(), shown=shown))
-    return Erased(version=version, docs=docs)
+    return Erased(version=version, docs=docs, rejects=rejects.erase(tx, fid, doc_id))
+
+
+def _erase_rejects(tx: Transaction, fid: str, doc_id: str) -> Erased:
+    """Erase a document that was never taken; nobody sees a change, so that there is no version of it."""
+    stream = _lock(tx, fid, doc_id, set())
+    erased = rejects.erase(tx, fid, doc_id)
+    if not erased:
+        raise NotFound(f"stream {fid} holds no document {doc_id!r}")
+    return Erased(version=stream.stream_version, docs=0, rejects=erased)
+
+
+def _lock(tx: Transaction, fid: str, doc_id: str, tasks: set[str]) -> Stream:
+    """Lock in the order of uploads: the tasks, those that kept the document aside as well, and then the stream."""
+    for task in sorted(tasks | {task for task, _, _ in rejects.of_document(tx, fid, doc_id)}):
+        objects.find(tx, TASKS, task, lock=True)
+    return objects.get(tx, STREAMS, fid, lock=True)
 
 
 def _shown(tx: Transaction, row: Segment, pos: int) -> Iterator[tuple[int, int | None]]:
@@ -175,6 +190,8 @@ def _shown(tx: Transaction, row: Segment, pos: int) -> Iterator[tuple[int, int |
         return
     first = row.added_version
     if row.whole_version is not None:
-        arrival = arrival_of(streams.arrivals(tx, row.task, row.attempt), row.base + pos)
-        first = max(first, row.whole_version if arrival is None else arrival.version)
+        total = streams.docs_of(tx, row.task, row.attempt)
+        arrival = arrival_of(streams.arrivals(tx, row.task, row.attempt), row.base + pos, total=total)
+        # One that the log tells nothing of waited to be let in, and came to show with the first of the others.
+        first = first if arrival is None else max(first, arrival.version)
     yield first, row.removed_version

@@ -55,12 +55,13 @@ class _Writing:
     #: What the attempt ran as; None if that is not known any more.
     ran: Task | Attempt | None
     is_present: bool
-    #: The lines of the log that tell of its uploads, where these showed one by one.
+    #: The lines of the log that tell of its arrivals, where these showed one by one, and of its being let in.
     arrivals: list[LogEntry]
 
     def written_at(self, segment: Segment, pos: int) -> datetime:
         """Return when a document of one of its segments was uploaded."""
-        arrival = arrival_of(self.arrivals, segment.base + pos)
+        total = None if self.ran is None else self.ran.docs
+        arrival = arrival_of(self.arrivals, segment.base + pos, total=total)
         return segment.created_at if arrival is None else arrival.at
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from headwater.catalog import garbage, inlined, objects, segments, streams
+from headwater.catalog import garbage, inlined, objects, rejects, segments, streams
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS
@@ -108,7 +108,8 @@ def _purge_stream(tx: Transaction, stream: str, version: int, *, until: datetime
 
 
 def _purge_waiting(tx: Transaction, *, before: datetime, until: datetime) -> Purged:
-    """Forget documents that waited for the success of an attempt that had none."""
+    """Forget documents that waited for the success of an attempt that had none, and rejected lines of what is gone."""
+    rejects.purge(tx, before=before)
     docs, files = segments.purge(tx, segments.never_to_show(before))
     garbage.leave(tx, files, until=until)
     return Purged(docs=docs, files=len(files))

@@ -65,7 +65,7 @@ class LogEntry(Record):
 
     version: int
     at: datetime
-    #: ``upload``, ``publish``, ``replace``, ``withhold``, ``remove``, ``restore`` or ``erase``.
+    #: ``upload``, ``replay``, ``publish``, ``replace``, ``withhold``, ``remove``, ``restore`` or ``erase``.
     change: str
     task: str | None
     attempt: int | None
@@ -149,8 +149,9 @@ class Moved(Record):
 class Erased(Record):
     """A document that is gone for good."""
 
-    #: How many versions of it there were.
+    #: How many versions of it there were, and rejected lines that were it, or may have been.
     docs: int
+    rejects: int
     stream_version: int
 
 
@@ -177,3 +178,45 @@ class Receipt(Record):
     total: int
     #: Size of this upload, decompressed.
     bytes: int
+    #: Lines of this upload that were kept aside, and what is wrong with them; None if it was not lenient.
+    rejected: int | None
+    errors: Sequence[Mapping[str, Any]] | None
+
+
+@dataclass(frozen=True)
+class Reject(Record):
+    """A line that a lenient upload left aside."""
+
+    task: str
+    attempt: int
+    #: Which accepted upload of the attempt it came with, from 1; its line there, and the byte at which it begins.
+    upload: int
+    line: int
+    offset: int
+    at: datetime
+    #: ``broken``: not JSON; ``invalid``: no object, or not as the schema says.
+    kind: str
+    #: The document's id; of a broken line what seems to be it.
+    id: str | None
+    #: What is wrong with it, each with ``detail`` and mostly ``pointer``.
+    errors: Sequence[Mapping[str, Any]]
+    #: The line as it came; where it is not UTF-8, ``base64`` has it.
+    text: str | None
+    base64: str | None
+    #: Bytes of the whole line, and whether it is longer than what is kept.
+    size: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Replayed(Record):
+    """What became of lines that were kept aside."""
+
+    #: Lines that are documents of the task now.
+    replayed: int
+    #: Lines that pass too, of whose documents the task has brought newer versions since; they are dropped.
+    covered: int
+    #: Lines that are still rejected.
+    rejected: int
+    #: The stream version that shows the documents; None if there are none, or if they wait with their task.
+    stream_version: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +60,16 @@ class AsyncTaskWriter:
     def taken(self) -> int:
         """Documents of them that are on the server's disk."""
         return self._writer.taken
+
+    @property
+    def rejected(self) -> int:
+        """Documents of them that the server has left aside."""
+        return self._writer.rejected
+
+    @property
+    def rejections(self) -> list[Mapping[str, Any]]:
+        """What was wrong with the first hundred of them or so."""
+        return self._writer.rejections
 
     async def write(self, document: object) -> None:
         """Take a document; see ``TaskWriter.write``."""

@@ -8,7 +8,16 @@ from typing import Any
 import httpx
 
 from headwater_client import parts
-from headwater_client.answers import Attempt, Counts, Difference, Document, Removal, Restoration
+from headwater_client.answers import (
+    Attempt,
+    Counts,
+    Difference,
+    Document,
+    Reject,
+    Removal,
+    Replayed,
+    Restoration,
+)
 from headwater_client.objects import BegunTask, Task
 from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, payload_of, reading, walk
 
@@ -114,6 +123,16 @@ class Tasks(Part[D]):
     def docs(self, task: Ref) -> Pages[Document]:
         """Iterate over what the present attempt uploaded, in order of arrival."""
         return Pages(f"/tasks/{fid_of(task)}/docs", Document.read, {"limit": parts.PAGE})
+
+    @walk
+    def rejects(self, task: Ref, *, attempt: int | None = None) -> Pages[Reject]:
+        """Iterate over what lenient uploads left aside, of the present attempt or of another."""
+        return Pages(f"/tasks/{fid_of(task)}/rejects", Reject.read, {"attempt": attempt, "limit": parts.PAGE})
+
+    @call
+    def replay(self, task: Ref) -> Question[Replayed]:
+        """Try what was left aside again, by the External as runs begin with it now; what passes joins the task."""
+        return Question("POST", f"/actions/tasks/{fid_of(task)}/replay", reading(Replayed.read))
 
     @call
     def diff(self, task: Ref) -> Question[Counts]:

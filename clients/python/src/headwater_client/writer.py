@@ -10,7 +10,7 @@ import threading
 import traceback
 import uuid
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,9 @@ SHORT_PATIENCE = 5.0
 #: Characters of a traceback, from its end, that are reported.
 TRACEBACK = 16_000
 
+#: What was wrong with rejected documents is kept so often.
+REJECTIONS = 100
+
 _GONE = (NotAuthenticated, NotFound, TaskClosed, TaskRemoved, TaskPurged, MovedMeanwhile)
 _REJECTED = (DocumentInvalid, UploadBroken)
 _LINE_ENDS = re.compile(rb"\r\n|\n|\r")
@@ -95,6 +98,8 @@ class TaskWriter:
         patience: float = PATIENCE,
         compress: bool = True,
         upload_key: Callable[[int], str] | None = None,
+        lenient: bool = False,
+        on_rejected: Callable[[Mapping[str, Any]], object] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """Write to the task at ``endpoint``.
@@ -108,6 +113,10 @@ class TaskWriter:
             compress: whether uploads are compressed; on a network that is faster than a core, they need not be.
             upload_key: returns the ``Idempotency-Key`` of the upload that begins with the document of that number, from
                 0; for a program that begins anew with the same documents. Otherwise each upload has a key of its own.
+            lenient: whether documents that do not match the schema are left aside (``rejected``) instead of raising
+                ``DocumentRejected``.
+            on_rejected: is called with what is wrong (``line`` of the upload, ``doc_id``, ``pointer``, ``detail``) by
+                the thread that uploads; a hundred times an upload, at most.
             transport: what sends, if it is not the network.
 
         Raises:
@@ -133,6 +142,12 @@ class TaskWriter:
         self.written = 0
         #: Documents of them that are on the server's disk.
         self.taken = 0
+        self._lenient = lenient
+        self._on_rejected = on_rejected
+        #: Documents of them that the server has left aside, where it is asked to be lenient, ...
+        self.rejected = 0
+        #: ... and what was wrong with the first hundred of them or so.
+        self.rejections: list[Mapping[str, Any]] = []
 
     def write(self, document: object) -> None:
         """Take a document: a mapping, dataclass, pydantic model or attrs class.
@@ -267,9 +282,14 @@ class TaskWriter:
             raise gone from problem
 
     def _upload(self, parcel: Parcel) -> None:
-        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": self._upload_key(self.taken)}
+        headers = {
+            "Content-Type": "application/x-ndjson",
+            "Idempotency-Key": self._upload_key(self.taken + self.rejected),
+        }
         if self._compress:
             headers["Content-Encoding"] = "gzip"
+        if self._lenient:
+            headers["Prefer"] = "handling=lenient"
         question = Question(
             "POST",
             f"{self._path}/upload",
@@ -279,13 +299,19 @@ class TaskWriter:
             is_harmless=True,  # the key sees to it
         )
         try:
-            self._uploads.ask(question)
+            receipt = self._uploads.ask(question)
         except _REJECTED as problem:
             lines = zlib.decompress(parcel.body, _GZIP) if self._compress else parcel.body
             raise DocumentRejected(problem, _document_at(problem, lines)) from problem
         except _GONE as problem:
             raise _gone(problem) from problem
-        self.taken += parcel.count
+        for error in receipt.errors or ():
+            if len(self.rejections) < REJECTIONS:
+                self.rejections.append(error)
+            if self._on_rejected is not None:
+                self._on_rejected(error)
+        self.rejected += receipt.rejected or 0
+        self.taken += parcel.count - (receipt.rejected or 0)
 
 
 def _key_of_its_own(_first: int) -> str:

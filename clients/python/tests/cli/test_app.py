@@ -10,7 +10,7 @@ import headwater_client
 from headwater_client.cli.app import OWN
 
 COMMANDS = {
-    "tasks": {"list", "show", "start", "watch", "retry", "stop", "delete", "restore"},
+    "tasks": {"list", "show", "start", "watch", "retry", "stop", "delete", "restore", "rejects", "replay"},
     "streams": {"list", "show", "create", "delete", "docs", "export", "log"},
     "externals": {"list", "show", "register", "versions", "publish", "check", "credentials", "forget", "login"},
     "crawlers": {"list", "show", "create"},

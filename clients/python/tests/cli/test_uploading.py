@@ -64,7 +64,7 @@ def test_the_agent_is_what_the_program_calls_itself():
 class Moving:
     """A writer whose documents arrive when a test says so."""
 
-    taken = 0
+    taken = rejected = 0
 
 
 def test_beside_the_bar_stands_how_it_goes(tmp_path):

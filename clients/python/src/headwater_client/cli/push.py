@@ -26,6 +26,9 @@ Delimiter = Annotated[
     typer.Option("--delimiter", metavar="CHARACTER", help="Of CSV, such as ';' or 'tab'; otherwise a comma."),
 ]
 New = Annotated[bool, typer.Option("--new", help="Stop an open task first, instead of going on with it.")]
+Lenient = Annotated[
+    bool, typer.Option("--lenient", help="Leave documents aside that do not match, instead of failing.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only read the file, and say what would be uploaded.")]
 
 
@@ -38,6 +41,7 @@ def push(
     delimiter: Delimiter = None,
     param: words.Params = None,
     version: words.Version = None,
+    lenient: Lenient = False,
     new: New = False,
     dry_run: DryRun = False,
     url: words.Url = None,
@@ -46,7 +50,8 @@ def push(
     """Upload a file's documents as a run of a crawler.
 
     Starts a task, uploads, and closes the task. If that is interrupted, the same command goes on with what the server
-    does not have yet. A document that is refused is told with its line in the file, and the task is closed as failed.
+    does not have yet. A document that is refused is told with its line in the file, and the task is closed as failed;
+    with --lenient it is kept aside with the task, and 'headwater tasks rejects' shows it.
 
     Rows of CSV become documents by the names in the header: texts, unless the External's schema says number, integer or
     boolean of a field. Empty cells are left away.
@@ -55,4 +60,14 @@ def push(
     from headwater_client.cli.pushing.files import File  # noqa: PLC0415 - likewise
 
     source = File.named(file, form, delimiter)
-    job.push(url, crawler, source, param or [], version=version, anew=new, only_count=dry_run, as_json=as_json)
+    job.push(
+        url,
+        crawler,
+        source,
+        param or [],
+        version=version,
+        lenient=lenient,
+        anew=new,
+        only_count=dry_run,
+        as_json=as_json,
+    )

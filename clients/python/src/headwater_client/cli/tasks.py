@@ -47,6 +47,9 @@ OfStream = Annotated[
     ),
 ]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Wait until it ends; the exit code says how.")]
+OfAttempt = Annotated[
+    Optional[int], typer.Option("--attempt", metavar="N", help="Of that attempt.", show_default="the present one")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 #: Crawlers whose names a list shows.
 NAMED = 1000
@@ -201,3 +204,31 @@ def restore(
 
     with access.connected(url) as headwater:
         undoing.restore(headwater, tasks, dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def rejects(
+    task: words.Task,
+    *,
+    attempt: OfAttempt = None,
+    limit: words.Limit = 50,
+    url: words.Url = None,
+    as_json: words.AsJson = False,
+) -> None:
+    """List what lenient uploads left aside of a task."""
+    from headwater_client.cli import access, names, rejected  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        rejected.show(headwater, names.task(headwater, task), attempt=attempt, limit=limit, as_json=as_json)
+
+
+@app.command()
+def replay(task: words.Task, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+    """Try again what lenient uploads left aside.
+
+    What matches the External now joins the task: its published version counts, or else the newest.
+    """
+    from headwater_client.cli import access, names, rejected  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        rejected.replay(headwater, names.task(headwater, task), as_json=as_json)

@@ -29,8 +29,8 @@ class Course:
 
     @property
     def arrived(self) -> int:
-        """Documents that are on the server's disk."""
-        return self.before + self.writer.taken
+        """Documents that the server has, those that it left aside included."""
+        return self.before + self.writer.taken + self.writer.rejected
 
     #: When the last document had arrived.
     ended: float | None = None

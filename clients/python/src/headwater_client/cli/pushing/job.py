@@ -33,6 +33,7 @@ def push(
     params: Sequence[str],
     *,
     version: int | None,
+    lenient: bool,
     anew: bool,
     only_count: bool,
     as_json: bool,
@@ -53,7 +54,8 @@ def push(
             return
         if file.size is not None:
             next(file.documents(), None)  # a file of another form is told before a task is begun
-        upload = Upload(headwater, settled, file, begun(headwater, fed, file, values, version=version, anew=anew))
+        beginning = begun(headwater, fed, file, values, version=version, anew=anew)
+        upload = Upload(headwater, settled, file, beginning, lenient=lenient)
         task = _with_summary(headwater, upload.run())
         _tell(task, upload.course, as_json=as_json)
 
@@ -96,3 +98,6 @@ def _tell(task: Task, course: Course, *, as_json: bool) -> None:
         f"{course.file.name}: {many(course.documents, 'document')}{begin}, {size(course.bytes)} "
         f"in {course.seconds:.1f} s; task {task.fid}{effect}"
     )
+    if task.rejected:
+        was = "was" if task.rejected == 1 else "were"
+        typer.echo(f"{many(task.rejected, 'document')} {was} rejected: 'headwater tasks rejects {task.fid}' shows them")

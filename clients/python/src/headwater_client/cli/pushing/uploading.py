@@ -38,7 +38,14 @@ class Upload:
     """The upload of a file to a task."""
 
     def __init__(
-        self, headwater: Headwater, settled: Access, file: File, beginning: Beginning, *, patience: float = PATIENCE
+        self,
+        headwater: Headwater,
+        settled: Access,
+        file: File,
+        beginning: Beginning,
+        *,
+        lenient: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         """Upload to the task with which it begins; try for ``patience`` seconds."""
         task = beginning.task
@@ -47,9 +54,11 @@ class Upload:
         self._task = task
         # At the URL that we were told: the server's own name for itself may not be known here.
         endpoint = f"{settled.url}/actions/tasks/{task.fid}"
-        self._writer = TaskWriter(endpoint, beginning.token or settled.key, patience=patience, **self._certain())
+        self._writer = TaskWriter(
+            endpoint, beginning.token or settled.key, lenient=lenient, patience=patience, **self._certain()
+        )
         #: How far it has come.
-        self.course = Course(file, self._writer, before=task.docs)
+        self.course = Course(file, self._writer, before=task.docs + task.rejected)
         self._places = Places()
         #: Not the same where all is sent again although it has arrived.
         self._round = ""
@@ -100,14 +109,15 @@ class Upload:
         course, task = self.course, self._task
         documents = self._file.documents()
         size = 0
-        while course.documents < task.docs:
+        while course.documents < course.before:
             found = next(documents, None)
             if found is None:
                 break
             size += len(found[1])
             course.documents += 1
             display.beat()
-        if course.documents != task.docs or size != task.bytes:
+        # Of those that were rejected only the number is known.
+        if course.documents != course.before or (size != task.bytes and not task.rejected):
             # Something else was uploaded to the task, too. Documents that come twice only replace themselves.
             course.documents = course.before = 0
             self._round = uuid.uuid4().hex
