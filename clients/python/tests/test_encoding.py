@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headwater_client import encoding
 from headwater_client.encoding import line_of
 from headwater_client.errors import NotJson
 
@@ -56,6 +57,15 @@ class Review(pydantic.BaseModel):
 
 class Colour(enum.Enum):
     RED = "red"
+
+
+@pytest.fixture(autouse=True, scope="module", params=["by orjson", "by json alone"])
+def how(request):
+    """Encode in each of the two ways, which differ in nothing but speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "by json alone":
+            patch.setattr(encoding, "orjson", None)
+        yield
 
 
 def _read(document: object) -> Any:

@@ -18,6 +18,12 @@ from uuid import UUID
 
 from headwater_client.errors import NotJson
 
+# A quarter of the time for the same result, where it is installed: pip install 'headwater-client[fast]'.
+try:
+    import orjson
+except ImportError:
+    orjson = None
+
 
 def line_of(document: object) -> bytes:
     """Return a document as a line of JSON in UTF-8, its end included.
@@ -25,6 +31,22 @@ def line_of(document: object) -> bytes:
     Raises:
         NotJson: it cannot be JSON, or is not an object.
     """
+    return _quick_line_of(document) or _slow_line_of(document)
+
+
+def _quick_line_of(document: object) -> bytes | None:
+    """Return the same for most documents; None for those that have to be looked at closely."""
+    if orjson is None:
+        return None
+    try:
+        line = orjson.dumps(document, plain, _OPTIONS)
+    except (TypeError, RecursionError):  # what it cannot do, json can: huge numbers, numbers as names
+        return None
+    # It takes what is no number for null.
+    return None if b"null" in line or line[:1] != b"{" else line
+
+
+def _slow_line_of(document: object) -> bytes:
     try:
         line = _ENCODE(document).encode()
     except NotJson as error:
@@ -85,6 +107,12 @@ _WAYS: dict[type, Callable[[Any], Any]] = {
     Mapping: dict,
     AbstractSet: list,
 }
+
+_OPTIONS = (
+    0
+    if orjson is None
+    else orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+)
 
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False, default=plain
