@@ -11,7 +11,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from builders import SECRET, World
-from headwater.catalog import migrate, segments
+from headwater.catalog import audit, migrate, segments
+from headwater.catalog.audit import Wanted
 from headwater.catalog.database import Database
 from headwater.cli import app
 from headwater.domain.stream import Visibility
@@ -42,6 +43,20 @@ def test_a_key_is_created_listed_and_revoked(run):
     assert run("keys", "revoke", fid).exit_code == 0
     assert run("keys", "revoke", "nothing").exit_code == 1
     assert "there is no key 'nothing'" in run("keys", "revoke", "nothing").stderr
+
+
+def test_what_is_done_with_keys_is_audited_once(run, tmp_path):
+    fid = run("keys", "create", "nightly", "--scope", "write").stderr.split()[0]
+    for _ in range(2):
+        assert run("keys", "revoke", fid).exit_code == 0
+    run("keys", "list")
+    db = Database(f"sqlite:///{tmp_path / 'headwater-data' / 'catalog.sqlite'}")
+    entries = db.ask(audit.page, Wanted(), before=None, limit=10)
+    db.close()
+    assert [(entry.action, entry.object_fid, entry.key, entry.name, entry.detail) for entry in entries] == [
+        ("revoke_key", fid, None, "cli", {"name": "nightly"}),
+        ("create_key", fid, None, "cli", {"name": "nightly", "scopes": ["write"]}),
+    ]
 
 
 def test_a_key_reads_unless_more_is_said(run):

@@ -14,7 +14,7 @@ from headwater.settings import Settings
 PLACE = "<!-- every operation stands here -->"
 
 #: Subjects in the order in which a reader meets them; others follow as they come.
-SUBJECTS = ("streams", "externals", "crawlers", "tasks", "for crawlers", "reading")
+SUBJECTS = ("streams", "externals", "crawlers", "tasks", "for crawlers", "reading", "links", "audit")
 
 #: Bounds from here on are those of the database, which nobody comes to.
 _NO_BOUND = 2**31 - 1

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, MutableSequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from random import random
+from time import monotonic
 
 import structlog
 from fastapi import Depends, FastAPI
@@ -15,6 +16,7 @@ from starlette.middleware import Middleware
 
 from headwater.api import (
     attempts,
+    audit,
     bulk,
     checking,
     crawlers,
@@ -26,6 +28,7 @@ from headwater.api import (
     health,
     links,
     logins,
+    metrics,
     openapi,
     reading,
     rejects,
@@ -34,14 +37,20 @@ from headwater.api import (
     undo,
     versions,
 )
+from headwater.api.allowance import Allowance
+from headwater.api.allowance import cells as allowance_cells
+from headwater.api.doctor import Doctor
+from headwater.api.meters import Meters
 from headwater.api.parts import Parts
 from headwater.api.queries import refuse_unknown
 from headwater.api.reception import Reception
+from headwater.api.survey import Surveyor
 from headwater.api.tracing import Tracing
 from headwater.catalog import inlined
 from headwater.catalog.database import Database
 from headwater.catalog.relay import Relay
 from headwater.catalog.vault import Vault
+from headwater.domain.spans import Tracer, under
 from headwater.ingest.intake import Limits
 from headwater.ingest.replay import Replays
 from headwater.ingest.sweep import sweep
@@ -67,6 +76,8 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between two looks for garbage.
 SWEEP_EVERY = 3600.0
+#: Seconds between two looks at the memory that DuckDB holds.
+WATCH_EVERY = 10.0
 
 _DESCRIPTION = """
 Headwater starts external crawlers, takes their documents, and shows them as streams. Each run is a
@@ -88,17 +99,23 @@ class Role:
     runs_loops: bool = True
     #: How it hears of what the others change, if there are others.
     relay: Relay | None = None
+    #: The memory in which they count the requests of keys together, if there are others.
+    allowances: MutableSequence[float] | None = None
 
 
 ALONE = Role()
 
 
-def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Role = ALONE) -> FastAPI:
-    """Return Headwater as an ASGI application, API and dispatcher in one."""
+def create_app(
+    settings: Settings, *, outbound: Outbound | None = None, role: Role = ALONE, tracer: Tracer | None = None
+) -> FastAPI:
+    """Return Headwater as an ASGI application, API and dispatcher in one; ``tracer`` records what it does."""
+    meters = Meters()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with running(settings, outbound=outbound or Outbound(), role=role) as parts:
+        made = running(settings, outbound=outbound or Outbound(), role=role, meters=meters, tracer=tracer)
+        async with made as parts:
             app.state.parts = parts
             yield
 
@@ -113,7 +130,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         generate_unique_id_function=openapi.operation_id,
         redirect_slashes=False,
         middleware=[
-            Middleware(Tracing, failed=errors.internal),
+            Middleware(Tracing, failed=errors.internal, meters=meters, tracer=tracer),
             Middleware(Reception, max_request=settings.max_request),
             Middleware(ec.Direct),
         ],
@@ -121,6 +138,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
     # Longer paths first: a document's id may hold anything.
     parts = (
         health,
+        metrics,
         links,
         streams,
         externals,
@@ -132,6 +150,7 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
         attempts,
         undo,
         bulk,
+        audit,
         ec,
         rejects,
         exporting,
@@ -147,14 +166,24 @@ def create_app(settings: Settings, *, outbound: Outbound | None = None, role: Ro
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE) -> AsyncGenerator[Parts]:
+async def running(
+    settings: Settings,
+    *,
+    outbound: Outbound,
+    role: Role = ALONE,
+    meters: Meters | None = None,
+    tracer: Tracer | None = None,
+) -> AsyncGenerator[Parts]:
     """Open everything, with the loops that work beside the requests; close it in the end.
 
     Raises:
         NotReady: the settings do not suffice, or the database is not migrated.
     """
+    meters = meters or Meters()
     await asyncio.to_thread(prepare, settings, at=now())
     async with contextlib.AsyncExitStack() as stack:
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         vault = Vault(secret_key(settings))
         db, store, engine = stack.enter_context(opened(settings))
         if role.relay is not None:
@@ -165,6 +194,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             inlined=settings.max_inlined,
             memory=settings.upload_memory,
             stall=settings.upload_stall,
+            of_task=settings.uploads_per_task,
         )
         uploads = Uploads(db, store, limits=limits, threads=settings.upload_threads, clock=now)
         stack.callback(uploads.close)
@@ -180,6 +210,7 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
         )
         follower = Follower(db, engine)
         stack.callback(follower.close)
+        stack.push_async_callback(_cancelled, asyncio.create_task(_watch_memory(engine, meters)))
         if role.runs_loops:
             patient = _engine(settings, db, store, is_patient=True)
             stack.callback(patient.close)
@@ -191,7 +222,8 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
                 Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run(),
                 _sweep_for_ever(db, store),
             ):
-                stack.push_async_callback(_cancelled, asyncio.create_task(loop))
+                with under(None, tracer=tracer):
+                    stack.push_async_callback(_cancelled, asyncio.create_task(loop))
         yield Parts(
             db=db,
             store=store,
@@ -209,6 +241,14 @@ async def running(settings: Settings, *, outbound: Outbound, role: Role = ALONE)
             public_url=settings.reached_at,
             retry_pauses=settings.retry_pauses,
             dice=random,
+            allowance=Allowance(
+                most=settings.requests_per_minute,
+                clock=monotonic,
+                shared=[0.0] * allowance_cells() if role.allowances is None else role.allowances,
+            ),
+            meters=meters,
+            surveyor=Surveyor(db),
+            doctor=Doctor(db, store, engine),
         )
 
 
@@ -242,6 +282,15 @@ async def _sweep_for_ever(db: Database, store: LocalStore) -> None:
         except Exception:
             log.exception("lake.sweep_failed")
         await asyncio.sleep(SWEEP_EVERY)
+
+
+async def _watch_memory(engine: Engine, meters: Meters) -> None:
+    while True:
+        try:
+            meters.holds(await engine.ask(engine.held))
+        except Exception:
+            log.exception("lake.memory_unknown")
+        await asyncio.sleep(WATCH_EVERY)
 
 
 async def _cancelled(loop: asyncio.Task[None]) -> None:

@@ -16,12 +16,14 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from headwater import logs, preparation
+from headwater import logs, preparation, telemetry
 from headwater.catalog import keys as key_catalog
 from headwater.catalog import migrate as migrations
+from headwater.catalog.audit import Doer, done_by
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.keys import Scope
 from headwater.domain.errors import HeadwaterError
+from headwater.domain.task import Origin
 from headwater.settings import Settings, SettingsWrong
 
 if TYPE_CHECKING:  # imported where they are used: 'headwater keys list' need not wait for them
@@ -60,7 +62,8 @@ def serve(
     with _listen(settings.host, settings.port) as listening:
         try:
             preparation.prepare(settings, at=_now())
-        except preparation.NotReady as error:
+            telemetry.is_wanted(settings.otlp_endpoint)
+        except (preparation.NotReady, telemetry.TelemetryMissing) as error:
             _fail(str(error))
         sys.exit(_serve(settings, listening))
 
@@ -144,7 +147,8 @@ def purge(
     async def work(db: Database, store: "LocalStore", _engine: "Engine") -> str:
         retention = Retention(db, store, keep=age, clock=_now)
         at = _now()
-        purged = await retention.purge(before=at - age, at=at, leave=timedelta(0))
+        with done_by(_here("purge", older_than=older_than)):
+            purged = await retention.purge(before=at - age, at=at, leave=timedelta(0))
         deleted = await retention.delete_garbage(at=at)
         return f"Purged {_many(purged.docs, 'document version')}; deleted {_many(deleted, 'file')}."
 
@@ -198,7 +202,9 @@ def create_key(
 ) -> None:
     """Make a key and print it; it cannot be shown again."""
     key, secret = _on_catalog(
-        data, lambda tx, at: key_catalog.add(tx, name=name, scopes=tuple(scope or [Scope.READ]), at=at)
+        data,
+        lambda tx, at: key_catalog.add(tx, name=name, scopes=tuple(scope or [Scope.READ]), at=at),
+        named="create_key",
     )
     typer.echo(f"{key.fid} {key.name} ({', '.join(key.scopes)})", err=True)
     typer.echo(secret)
@@ -218,17 +224,24 @@ def list_keys(data: Data = None) -> None:
 @keys.command("revoke")
 def revoke_key(fid: Annotated[str, typer.Argument(help="The key's fid.")], data: Data = None) -> None:
     """End a key at once."""
-    _on_catalog(data, lambda tx, at: key_catalog.revoke(tx, fid, at=at))
+    _on_catalog(data, lambda tx, at: key_catalog.revoke(tx, fid, at=at), named="revoke_key")
     typer.echo(f"Key {fid} is revoked.")
 
 
-def _on_catalog(data: Path | None, action: Callable[[Transaction, datetime], T]) -> T:
+def _here(action: str, **detail: Any) -> Doer:
+    """Return who does something at the keyboard of the server."""
+    return Doer(clock=_now, name="cli", origin=Origin.CLI, action=action, detail=detail)
+
+
+def _on_catalog(data: Path | None, action: Callable[[Transaction, datetime], T], *, named: str | None = None) -> T:
+    """Do something with the catalog; ``named`` is what the audit calls it, None for what changes nothing."""
     settings = _settings(data=data)
     try:
         preparation.prepare_catalog(settings)
         db = Database(settings.catalog_url, readers=1, writers=1)
         try:
-            return asyncio.run(db.write(action, _now()))
+            with done_by(None if named is None else _here(named)):
+                return asyncio.run(db.write(action, _now()))
         finally:
             db.close()
     except (preparation.NotReady, HeadwaterError) as error:

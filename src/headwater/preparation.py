@@ -7,10 +7,12 @@ from datetime import datetime
 from pathlib import Path
 
 from headwater.catalog import keys, migrate
+from headwater.catalog.audit import Doer, done_by
 from headwater.catalog.database import Database
 from headwater.catalog.keys import Scope
 from headwater.catalog.migrate import DatabaseAway
 from headwater.catalog.vault import new_secret
+from headwater.domain.task import Origin
 from headwater.settings import Settings
 
 
@@ -120,4 +122,5 @@ def _make_admin_key(settings: Settings, *, at: datetime) -> None:
 async def _first_key(db: Database, at: datetime) -> tuple[keys.Key, str] | None:
     if await db.read(keys.are_there):  # nearly always: no need to wait for others' writes
         return None
-    return await db.write(keys.add_first, name="admin", scopes=(Scope.ADMIN,), at=at)
+    with done_by(Doer(clock=lambda: at, name="first start", origin=Origin.CLI, action="create_key")):
+        return await db.write(keys.add_first, name="admin", scopes=(Scope.ADMIN,), at=at)

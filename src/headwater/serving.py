@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from headwater import telemetry
 from headwater.api.parts import Parts
 from headwater.app import ALONE, Role, create_app
 from headwater.settings import Settings
@@ -27,7 +28,7 @@ def serve(
 
     Or, instead of listening, answer the connections that come in, accepted, over a ``door``.
     """
-    app = create_app(settings, role=role)
+    app = create_app(settings, role=role, tracer=telemetry.tracer_for(settings.otlp_endpoint))
     config = uvicorn.Config(
         app,
         host=settings.host,

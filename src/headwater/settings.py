@@ -93,6 +93,12 @@ class Settings(BaseSettings):
     upload_stall: float = Field(
         default=60.0, gt=0, le=3600, description="Seconds for which an upload may send nothing before it is dropped."
     )
+    uploads_per_task: int = Field(
+        default=32, ge=1, description="Uploads of one task at once, in each worker; more are asked to wait (429)."
+    )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Requests of one API key a minute; more are asked to wait (429)."
+    )
     upload_threads: int = Field(
         default=4, ge=1, description="Threads that decode, check and write uploads, in each worker."
     )
@@ -120,6 +126,10 @@ class Settings(BaseSettings):
     ] = Field(
         default=(60.0, 300.0, 900.0, 3600.0),
         description="Seconds before each automatic retry of a task; the last one holds for all that follow.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="Where traces are sent, an OpenTelemetry collector, `http://host:4318`; unset, none are made.",
     )
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."

@@ -5,22 +5,26 @@ other's changes, outlive a parent that is killed, and are killed when they do no
 """
 
 import multiprocessing
+import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, MutableSequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
 
 import structlog
 
 from headwater import logs, preparation
+from headwater.api.allowance import cells
 from headwater.catalog.relay import Relay, pass_on
 from headwater.settings import LEAST_QUERY_MEMORY, Settings
 
@@ -58,10 +62,17 @@ class Workers:
         self._workers: dict[int, _Worker] = {}
         self._is_stopping = False
         self._status = 0
+        #: In whose files they count for Prometheus, so that each can tell of all.
+        self._counts = Path()
+        #: In which they count the requests of keys together: a lost count between two of them does no harm.
+        self._allowances = _spawning.RawArray("d", cells())
 
     def run(self) -> int:
         """Work until told to stop by a signal, or until a worker cannot be started; return the exit status."""
-        with _stop_signals() as told:
+        with _stop_signals() as told, tempfile.TemporaryDirectory(prefix="headwater-metrics-") as folder:
+            self._counts = Path(folder)
+            # In the environment, since prometheus_client looks there when a worker imports it.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
             self._listening.listen(_BACKLOG)
             threading.Thread(target=self._give_out, name="connections", daemon=True).start()
             for number in range(self._settings.workers):
@@ -109,7 +120,10 @@ class Workers:
         ours.setblocking(False)
         outer, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = _spawning.Process(
-            target=_work, args=(number, self._settings, inner, theirs), name=f"worker-{number}", daemon=True
+            target=_work,
+            args=(number, self._settings, inner, theirs, self._allowances),
+            name=f"worker-{number}",
+            daemon=True,
         )
         with theirs, inner, _deaf_to_interrupts():
             process.start()
@@ -121,6 +135,9 @@ class Workers:
         worker.process.join()
         worker.end.close()
         worker.door.close()
+        # What it held, it holds no more; what it had counted stays counted.
+        for file in self._counts.glob(f"gauge_live*_{worker.process.pid}.db"):
+            file.unlink(missing_ok=True)
         del self._workers[worker.number]
         if self._is_stopping:
             return
@@ -150,7 +167,9 @@ def shared(settings: Settings) -> Settings:
     return settings.model_copy(update=share)
 
 
-def _work(number: int, settings: Settings, door: socket.socket, end: socket.socket) -> None:
+def _work(
+    number: int, settings: Settings, door: socket.socket, end: socket.socket, allowances: MutableSequence[float]
+) -> None:
     """Be a worker."""
     # Imported here: the supervisor needs none of it.
     from headwater.app import Role  # noqa: PLC0415
@@ -163,7 +182,7 @@ def _work(number: int, settings: Settings, door: socket.socket, end: socket.sock
         sys.exit(f"headwater: {error}")
     # Without a supervisor nobody would stop us, nor replace us.
     relay = Relay(end, orphaned=lambda: signal.raise_signal(signal.SIGTERM))
-    sys.exit(serve(settings, door=door, role=Role(runs_loops=number == FIRST, relay=relay)))
+    sys.exit(serve(settings, door=door, role=Role(runs_loops=number == FIRST, relay=relay, allowances=allowances)))
 
 
 @contextmanager

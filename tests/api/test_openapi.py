@@ -67,6 +67,7 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "POST /streams",
         "POST /externals",
         "GET /links",
+        "GET /audit",
         "GET /externals/{fid}/versions",
         "POST /actions/externals/{fid}/publish",
         "GET /externals/{fid}/oauth",
@@ -100,5 +101,6 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "POST /actions/tasks/{fid}/replay",
         "GET /healthz",
         "GET /readyz",
+        "GET /metrics",
     }
     assert calls == expected

@@ -14,6 +14,7 @@ from headwater_client import errors
 LEFT_OUT = {
     "healthz",  # for whoever watches the server
     "readyz",  # likewise
+    "metrics",  # for Prometheus
     "delete_task_object",  # the same as delete_task
     "put_task",  # of a task, only `meta` can be written: patch_task does
     "export",  # bytes, and no JSON: tests/end_to_end/test_client.py
@@ -42,5 +43,5 @@ def test_every_error_of_the_api_has_a_class_of_its_own():
 
     ours = [kind for kind in leaves(HeadwaterError) if kind.__module__ == "headwater.domain.errors"]
     unknown = [slug(kind) for kind in ours if errors.problem_class(f"problems/{slug(kind)}") is errors.Problem]
-    # One that asks for patience is tried again, and then told as such.
-    assert unknown == ["unavailable"]
+    # Those that ask for patience are tried again, and then told as such.
+    assert unknown == ["too-many-requests", "too-many-uploads", "unavailable"]

@@ -14,6 +14,8 @@ class CrawlerServer:
 
     def __init__(self, port: int = 0) -> None:
         self.starts: list[dict] = []
+        #: Those of each start.
+        self.headers: list[dict[str, str]] = []
         self.ends: list[tuple[str, dict]] = []
         self.on_start = lambda _task: (200, {"success": True, "payload": {"status": {"code": 102}}})
         #: What was asked of tokens: the method, and the query.
@@ -24,6 +26,7 @@ class CrawlerServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
                 outer.starts.append(body)
                 self._answer(*outer.on_start(body))
 

@@ -66,6 +66,21 @@ def test_a_key_that_may_only_read_does_not_push(cli):
     assert ran.stderr == "headwater: key 'reader' has the scopes read; this needs write\n"
 
 
+def test_the_audit_is_listed_by_what_is_asked_for(cli):
+    made = cli.answer("streams", "create", "Books")
+    cli("streams", "delete", "Books", "--yes")
+    entries = cli.answer("audit", "--object", made["fid"])
+    assert [(entry["action"], entry["origin"]) for entry in entries] == [
+        ("delete_stream", "cli"),
+        ("create_stream", "cli"),
+    ]
+    assert cli.answer("audit", "--object", made["fid"], "--action", "patch_stream") == []
+    with cli.terminal("audit", "--object", made["fid"], columns=140) as terminal:
+        assert terminal.end() == 0
+    assert f"admin  delete_stream  {made['fid']}  name=Books" in terminal.text
+    assert cli("audit", "--since", "yesterday").returncode == 1
+
+
 # Tasks.
 
 

@@ -171,3 +171,22 @@ def test_the_endpoint_of_a_task_may_be_used_with_a_key(served, headwater):
     with TaskWriter(f"{served.url}/actions/tasks/{task.fid}", served.key()) as writer:
         writer.write(_document(1))
     assert headwater.tasks.get(task).code == 200
+
+
+def test_writers_that_upload_too_much_at_once_wait_and_come_through(serve):
+    served = serve(HEADWATER_UPLOADS_PER_TASK="1")
+    with Headwater(served.url, served.key()) as headwater:
+        crawler = _crawler(headwater)
+        task = headwater.tasks.create(crawler)
+
+        def bring(part: int) -> None:
+            writer = TaskWriter(task.upload.endpoint, max_bytes=200_000)
+            writer.write_all(_document(part * 5_000 + number) for number in range(5_000))
+            writer.flush()
+
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(bring, range(6)))
+        headwater.tasks.status(task, 200)
+        assert _shown(headwater, crawler.stream) == 30_000
+    statuses = [json.loads(line).get("status") for line in served.log.read_text().splitlines() if line.startswith("{")]
+    assert 429 in statuses

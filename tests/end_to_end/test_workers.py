@@ -13,6 +13,7 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from end_to_end.conftest import Served, a_crawler, admin_key, made, wait_for
 from end_to_end.crawler_server import CrawlerServer
@@ -244,3 +245,42 @@ def test_a_worker_that_cannot_be_started_ends_all_and_says_why(doomed):
     told = [line for line in doomed.served.log.read_text().splitlines() if line.startswith("headwater:")]
     assert len(told) == 1
     assert "made by a newer Headwater" in told[0]
+
+
+def _scraped(client: httpx.Client) -> dict[str, float]:
+    """What a worker tells Prometheus."""
+    text = client.get("/metrics").raise_for_status().text
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels in ({}, {"outcome": "accepted"})
+    }
+
+
+def test_each_worker_tells_prometheus_of_all_also_of_one_that_was_killed(doomed):
+    first, second = doomed.clients()
+    crawler = a_crawler(first)
+    task = made(first, f"/actions/crawlers/{crawler['fid']}/task")
+    for client in (first, second, second):
+        client.post(f"/actions/tasks/{task['fid']}/upload", content=b'{"id": "a"}\n').raise_for_status()
+    for told in (_scraped(first), _scraped(second)):
+        assert (told["headwater_uploads_total"], told["headwater_upload_documents_total"]) == (3, 3)
+        assert (told["headwater_streams"], told["headwater_crawlers"]) == (1, 1)
+        assert told["headwater_engine_memory_bytes"] >= 0
+    gone = doomed.pids()[1]
+    os.kill(gone, signal.SIGKILL)
+    wait_for(lambda: doomed.pids()[1] != gone)
+    for client in doomed.clients():
+        assert _scraped(client)["headwater_uploads_total"] == 3
+
+
+def test_workers_count_the_requests_of_a_key_together(serve):
+    served = serve(arguments=("--workers", "2"), HEADWATER_REQUESTS_PER_MINUTE="20")
+    fleet = Fleet(served, served.key())
+    clients = fleet.clients()
+    answers = [clients[number % 2].get("/streams").status_code for number in range(40)]
+    # A minute's requests, and one more each 3 s that this takes.
+    assert 20 <= answers.count(200) <= 30
+    assert set(answers) == {200, 429}
+    fleet.close()

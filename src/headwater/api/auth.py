@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from headwater.api.doers import is_done_by
 from headwater.api.parts import Backend, Parts
 from headwater.catalog import keys, objects
 from headwater.catalog.keys import Key, Scope
@@ -21,6 +22,7 @@ async def _key(backend: Parts, secret: str, needed: Scope) -> Key:
     key = await backend.db.read(keys.find, secret)
     if key is None:
         raise NotAuthenticated("the API key is unknown or revoked; 'headwater keys list' shows those that are valid")
+    backend.allowance.take(key)
     if not key.allows(needed):
         raise NotAllowed(f"key {key.name!r} has the scopes {', '.join(key.scopes)}; this needs {needed}")
     return key
@@ -36,12 +38,18 @@ async def _reads(backend: Backend, bearer: Bearer) -> Key:
     return await _key(backend, _secret(bearer), Scope.READ)
 
 
-async def _writes(backend: Backend, bearer: Bearer) -> Key:
-    return await _key(backend, _secret(bearer), Scope.WRITE)
+async def _writes(backend: Backend, bearer: Bearer, request: Request) -> Key:
+    return await _doing(backend, bearer, request, Scope.WRITE)
 
 
-async def _administers(backend: Backend, bearer: Bearer) -> Key:
-    return await _key(backend, _secret(bearer), Scope.ADMIN)
+async def _administers(backend: Backend, bearer: Bearer, request: Request) -> Key:
+    return await _doing(backend, bearer, request, Scope.ADMIN)
+
+
+async def _doing(backend: Parts, bearer: HTTPAuthorizationCredentials | None, request: Request, needed: Scope) -> Key:
+    key = await _key(backend, _secret(bearer), needed)
+    is_done_by(key, request, clock=backend.clock)
+    return key
 
 
 #: Put among a route's dependencies: who calls it has a key with that scope.
@@ -55,8 +63,13 @@ class Speaker:
     """Who uploads to a task or reports on it."""
 
     task: Task
-    #: Whether it proved itself with the token of the task's present attempt; otherwise it has a key.
-    is_crawler: bool
+    #: Its API key; None if it proved itself with the token of the task's present attempt.
+    key: Key | None
+
+    @property
+    def is_crawler(self) -> bool:
+        """Whether it is the task's crawler."""
+        return self.key is None
 
 
 async def speaker(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
@@ -71,8 +84,7 @@ async def speaker(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
     is_key = not in_path and token.startswith(keys.PREFIX)
     if not token:
         raise NotAuthenticated("this needs the task's token, in the path or as Authorization: Bearer, or an API key")
-    if is_key:
-        await _key(backend, token, Scope.WRITE)
+    key = await _key(backend, token, Scope.WRITE) if is_key else None
     task = await backend.db.read(objects.find, TASKS, fid)
     if task is None:
         raise NotFound(f"there is no task {fid!r}")
@@ -80,7 +92,7 @@ async def speaker(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
         raise NotAuthenticated("the token is not that of the task's present attempt; each attempt has one of its own")
     if not is_key and task.removed_at is not None:
         raise NotFound(f"task {fid} was deleted; there is nothing more to do for it")
-    return Speaker(task=task, is_crawler=not is_key)
+    return Speaker(task=task, key=key)
 
 
 async def uploader(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
@@ -88,7 +100,7 @@ async def uploader(backend: Parts, task_id: str, bearer: str | None) -> Speaker:
     fid, _, in_path = task_id.partition(".")
     known = backend.acquaintances.find(fid)
     if known is not None and backend.vault.is_task_token(in_path or bearer or "", fid, known.attempt):
-        return Speaker(task=known, is_crawler=True)
+        return Speaker(task=known, key=None)
     found = await speaker(backend, task_id, bearer)
     if found.task.is_open:
         backend.acquaintances.add(found.task)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from headwater.api.auth import Speaker, TaskSpeaker, uploader
 from headwater.api.bodies import WHOLE, RequestBody
 from headwater.api.documents import answer_of
+from headwater.api.doers import is_done_by
 from headwater.api.envelope import Envelope, answer
 from headwater.api.errors import Fault, faults, handle
 from headwater.api.openapi import fails
@@ -19,6 +20,8 @@ from headwater.api.parts import Backend, Parts
 from headwater.api.reception import UPLOAD
 from headwater.api.tasks import TaskOut
 from headwater.domain.errors import ContentTypeUnknown, HeadwaterError, NotFound, TaskRemoved, UploadBroken
+from headwater.domain.spans import span
+from headwater.domain.task import CODE_RUNNING
 from headwater.ingest.upload import Receipt
 from headwater.lifecycle import actions
 
@@ -111,17 +114,20 @@ async def upload(
     """
     _require_lines(request.headers.get("content-type"))
     try:
-        receipt = await backend.uploads.take(
-            speaker.task,
-            request.stream(),
-            encoding=content_encoding,
-            key=idempotency_key,
-            lenient=prefer is not None and is_lenient(prefer),
-        )
-    except ClientDisconnect as error:
-        raise UploadBroken("the connection broke in the middle of the upload; nothing of it was kept") from error
-    except TaskRemoved as error:
-        raise _gone(speaker, error) from error
+        lenient = prefer is not None and is_lenient(prefer)
+        with span("upload", {"headwater.task": speaker.task.fid}) as recorded:
+            receipt = await _taken(
+                speaker, request, backend, encoding=content_encoding, key=idempotency_key, lenient=lenient
+            )
+            if recorded is not None:
+                recorded.tell({"headwater.documents": receipt.count, "headwater.bytes": receipt.bytes})
+    except HeadwaterError:
+        backend.meters.refused()
+        raise
+    if receipt.replayed:
+        backend.meters.replayed()
+    else:
+        backend.meters.accepted(docs=receipt.count, size=receipt.bytes)
     # On the line that the log has of each request.
     structlog.contextvars.bind_contextvars(docs=receipt.count, bytes=receipt.bytes)
     headers = {"Idempotency-Replayed": "true"} if receipt.replayed else {}
@@ -129,6 +135,17 @@ async def upload(
         return _lenient(receipt, headers)
     out = Envelope(payload=ReceiptOut(count=receipt.count, total=receipt.total, bytes=receipt.bytes))
     return Response(out.model_dump_json(), media_type="application/json", headers=headers)
+
+
+async def _taken(
+    speaker: Speaker, request: Request, backend: Parts, *, encoding: str | None, key: str | None, lenient: bool
+) -> Receipt:
+    try:
+        return await backend.uploads.take(speaker.task, request.stream(), encoding=encoding, key=key, lenient=lenient)
+    except ClientDisconnect as error:
+        raise UploadBroken("the connection broke in the middle of the upload; nothing of it was kept") from error
+    except TaskRemoved as error:
+        raise _gone(speaker, error) from error
 
 
 def is_lenient(prefer: Sequence[str]) -> bool:
@@ -157,9 +174,12 @@ def _lenient(receipt: Receipt, headers: dict[str, str]) -> Response:
 
 @router.post("/actions/tasks/{task_id}/status", responses=fails(404, 409, 415))
 async def report_status(
-    speaker: TaskSpeaker, body: StatusBody, backend: Backend, response: Response
+    speaker: TaskSpeaker, body: StatusBody, backend: Backend, request: Request, response: Response
 ) -> Envelope[TaskOut]:
     """Say that a task goes on (102), is done (2xx) or failed (4xx, 5xx)."""
+    # That a task goes on is a sign of life, as an upload is.
+    if speaker.key is not None and body.code != CODE_RUNNING:
+        is_done_by(speaker.key, request, clock=backend.clock)
     try:
         task = await backend.db.write(
             actions.report,
@@ -192,6 +212,9 @@ def _require_lines(content_type: str | None) -> None:
         )
 
 
+_UPLOADS = next(route for route in router.routes if getattr(route, "name", "") == "upload")
+
+
 class Direct:
     """Calls the endpoint for uploads by itself: the general way to it costs as much as a small upload."""
 
@@ -205,6 +228,7 @@ class Direct:
         if found is None or scope["query_string"]:
             await self._app(scope, receive, send)
             return
+        scope["route"] = _UPLOADS
         request = Request(scope, receive)
         key = request.headers.get("idempotency-key")
         if key is not None and len(key) > LONGEST_KEY:

@@ -32,6 +32,7 @@ STATUS: Mapping[type[HeadwaterError], HTTPStatus] = {
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotUnderstood: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -1,7 +1,5 @@
 """Whether this Headwater is alive, and ready."""
 
-import asyncio
-
 import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -9,7 +7,6 @@ from pydantic import BaseModel
 from headwater.api.envelope import Envelope
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
-from headwater.catalog import keys
 from headwater.domain.errors import Unavailable
 
 router = APIRouter(tags=["health"])
@@ -39,14 +36,8 @@ async def healthz() -> Envelope[Health]:
 
 @router.get("/readyz", responses=fails(503))
 async def readyz(backend: Backend) -> Envelope[Readiness]:
-    """Tell whether database, store and engine answer."""
-    checks = {
-        "database": backend.db.read(keys.are_there),
-        "store": asyncio.to_thread(backend.store.check),
-        "engine": backend.engine.ask(backend.engine.check),
-    }
-    outcomes = dict(zip(checks, await asyncio.gather(*checks.values(), return_exceptions=True), strict=True))
-    silent = {name: fault for name, fault in outcomes.items() if isinstance(fault, BaseException)}
+    """Tell whether the database answers and takes writes, the store takes files, and the engine answers."""
+    silent = await backend.doctor.silent()
     for name, fault in silent.items():
         log.error("readyz.silent", part=name, exc_info=fault)
     if silent:

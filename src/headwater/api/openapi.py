@@ -56,6 +56,11 @@ _WHEN: dict[int, tuple[str, type[HeadwaterError], str]] = {
         errors.KeyReused,
         "Idempotency-Key 'batch-7' was used for another body; take a new key for new documents",
     ),
+    429: (
+        "Too much at once; `Retry-After` says when to go on.",
+        errors.TooManyRequests,
+        "key 'nightly' may make 600 requests a minute (setting requests_per_minute); go on in 1 s",
+    ),
     503: ("Not now; `Retry-After` says when.", errors.Unavailable, "the database does not answer"),
 }
 
@@ -72,7 +77,7 @@ def _failure(status: int, when: str, kind: type[HeadwaterError], detail: str) ->
 
 #: What any route can answer.
 ANYWHERE: dict[int | str, dict[str, Any]] = {
-    **fails(400, 401, 403, 503),
+    **fails(400, 401, 403, 429, 503),
     500: {
         "model": Problem,
         "description": "Something failed inside; the log has the reason beside the request's id.",

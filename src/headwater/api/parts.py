@@ -9,6 +9,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from headwater.api.acquaintances import Acquaintances
+from headwater.api.allowance import Allowance
+from headwater.api.doctor import Doctor
+from headwater.api.meters import Meters
+from headwater.api.survey import Surveyor
 from headwater.catalog.database import Database
 from headwater.catalog.vault import Vault
 from headwater.domain.schedule import Dice
@@ -49,6 +53,10 @@ class Parts:
     #: Seconds before each automatic retry of a task.
     retry_pauses: Sequence[float]
     dice: Dice
+    allowance: Allowance
+    meters: Meters
+    surveyor: Surveyor
+    doctor: Doctor
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     #: Checks of all documents that go on at once: others wait, so that threads are left to those who read.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHECKS))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headwater.api.auth import READS, WRITES
 from headwater.api.bodies import IfMatch, MergePatch, Meta, RequestBody, RunVersion, merge_patch, patched
+from headwater.api.doers import origin_of
 from headwater.api.envelope import (
     EXAMPLE_FID,
     Cursor,
@@ -128,15 +129,6 @@ def _begun(backend: Parts, response: Response, opened: Opened, *, code: int) -> 
     return answer(response, BegunTask.of(task, upload=upload))
 
 
-#: What the command line calls itself, in ``User-Agent``.
-_COMMAND_LINE = "headwater-cli/"
-
-
-def _origin(request: Request) -> Origin:
-    agent = request.headers.get("user-agent", "")
-    return Origin.CLI if agent.startswith(_COMMAND_LINE) else Origin.API
-
-
 _BEGINS: dict[int | str, dict[str, Any]] = {
     208: {"model": Envelope[TaskOut], "description": "The crawler has an open task: this one."},
 }
@@ -164,7 +156,7 @@ async def create_task(
         fid,
         params,
         vault=backend.vault,
-        origin=_origin(request),
+        origin=origin_of(request),
         at=backend.clock(),
         version=version,
     )

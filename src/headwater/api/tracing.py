@@ -4,11 +4,16 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headwater.api.meters import Meters
+from headwater.catalog.audit import done_by
+from headwater.domain.spans import Span, Tracer, sound, span, under
 
 log = structlog.get_logger("headwater.http")
 
@@ -30,10 +35,14 @@ def request_id_of(scope: Scope) -> str:
 class Tracing:
     """Gives each request an id, logs it, and answers 500 to what nobody handled."""
 
-    def __init__(self, app: ASGIApp, *, failed: Callable[[Request], Response]) -> None:
-        """Answer 500 by ``failed``."""
+    def __init__(
+        self, app: ASGIApp, *, failed: Callable[[Request], Response], meters: Meters, tracer: Tracer | None = None
+    ) -> None:
+        """Answer 500 by ``failed``, count by ``meters``, and record spans by ``tracer`` if there is one."""
         self._app = app
         self._failed = failed
+        self._meters = meters
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -56,7 +65,12 @@ class Tracing:
 
         # What can be read can be asked for without its body (RFC 9110, 9.3.2); the framework does not see to it.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        with structlog.contextvars.bound_contextvars(request=request_id):
+        with (
+            structlog.contextvars.bound_contextvars(request=request_id),
+            done_by(None),
+            under(_traceparent(scope), tracer=self._tracer),
+            span(scope["method"], {"headwater.request_id": request_id}, kind="server") as recorded,
+        ):
             try:
                 await self._app(inner, receive, answer)
             except Exception:
@@ -65,13 +79,35 @@ class Tracing:
                     raise  # too late to answer: the connection must break, so that nobody takes a half for a whole
                 await self._failed(Request(scope))(scope, receive, answer)
             finally:
+                seconds = time.perf_counter() - began
+                route = _route_of(inner)
+                self._meters.answered(scope["method"], route, status, seconds=seconds)
+                if recorded is not None:
+                    _tell(recorded, scope["method"], route, status)
                 log.info(
                     "http.answered",
                     method=scope["method"],
                     path=without_tokens(scope["path"]),
                     status=status,
-                    ms=round((time.perf_counter() - began) * 1000, 1),
+                    ms=round(seconds * 1000, 1),
                 )
+
+
+def _traceparent(scope: Scope) -> str | None:
+    return sound(dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1"))
+
+
+def _tell(recorded: Span, method: str, route: str, status: int) -> None:
+    # The template, never the path: that may hold a token.
+    facts = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+    recorded.tell(facts, name=f"{method} {route}")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        recorded.failed(str(status))
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the template of the path that was called: there are few, and none holds a token."""
+    return getattr(scope.get("route"), "path", "none")
 
 
 def _request_id(scope: Scope) -> str:

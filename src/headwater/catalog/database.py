@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 from headwater.catalog.turns import Turns
+from headwater.catalog.witness import WITNESS, Deeds, Witness
 from headwater.domain.errors import Unavailable
+from headwater.domain.spans import span
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,12 +147,17 @@ class Transaction:
         #: What those who listen are told of once this is committed.
         self.topics: set[str] = set()
         self._last: dict[Callable[[Transaction, list[Any]], object], list[Any]] = {}
+        #: What the present action has done, if somebody sees it.
+        self.deeds: Deeds | None = None
 
     def execute(
         self, statement: Executable, values: dict[str, Any] | Sequence[dict[str, Any]] | None = None
     ) -> CursorResult[Any]:
         """Run a statement with the values that it leaves open, or once for each row of them."""
-        return self._connection.execute(statement, values)
+        answer = self._connection.execute(statement, values)
+        if self.deeds is not None and isinstance(statement, UpdateBase) and answer.rowcount != 0:
+            self.deeds.changed = True
+        return answer
 
     def run(self, statement: Prepared, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Run a prepared statement with the values that it leaves open; return the first row of its answer."""
@@ -157,6 +165,8 @@ class Transaction:
         cursor: Any = self._connection.connection.cursor()
         try:
             cursor.execute(compiled.text, compiled.bound(values))
+            if self.deeds is not None and cursor.rowcount != 0:
+                self.deeds.changed = True
             return cursor.fetchone() if cursor.description else None
         except self._connection.dialect.loaded_dbapi.Error as error:
             raise DBAPIError.instance(
@@ -204,6 +214,23 @@ class Transaction:
         """
         if self._connection.dialect.name != "sqlite":
             self.execute(select(func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
+
+    def note(self, *, about: tuple[str, str] | None = None, **facts: Any) -> None:
+        """Let who sees the present action, if anybody does, write down what it is about, and facts; never secrets."""
+        if self.deeds is not None:
+            self.deeds.about = about or self.deeds.about
+            self.deeds.facts |= facts
+
+    def seen(self, witness: Witness, action: Callable[["Transaction"], T]) -> T:
+        """Run an action under the eyes of a witness, who writes down what it has changed."""
+        self.deeds = deeds = Deeds()
+        try:
+            result = action(self)
+        finally:
+            self.deeds = None
+        if deeds.changed:
+            witness.write_down(self, deeds)
+        return result
 
 
 class _Action:
@@ -255,10 +282,15 @@ class Database:
 
     async def write(self, action: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an action and return its result once it is on disk; one that raises has changed nothing."""
-        waiting = _Action(lambda tx: action(tx, *args, **kwargs))
-        self._queue.put(waiting)
-        # A caller that goes away does not undo what the writer is about to commit.
-        return await waiting.answer
+        witness = WITNESS.get()
+        run: Callable[[Transaction], T] = lambda tx: action(tx, *args, **kwargs)  # noqa: E731
+        # In the context of who asks: what is written belongs to the request, in the log and in traces.
+        context = copy_context()
+        waiting = _Action(lambda tx: context.run(run, tx) if witness is None else context.run(tx.seen, witness, run))
+        with span("catalog.write", {"headwater.action": getattr(action, "__name__", "action")}):
+            self._queue.put(waiting)
+            # A caller that goes away does not undo what the writer is about to commit.
+            return await waiting.answer
 
     def on(self, topic: str, listener: Callable[[], object]) -> None:
         """Call ``listener``, from any thread, after each commit that announced ``topic``."""

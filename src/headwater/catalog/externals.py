@@ -78,7 +78,11 @@ def publish(tx: Transaction, external: External, version: int | None, *, at: dat
     """
     if version is not None:
         _at(tx, external, version)
-    tx.execute(update(tables.externals).where(tables.externals.c.fid == external.fid).values(published=version))
+    is_other = tables.externals.c.published.is_distinct_from(version)
+    tx.execute(
+        update(tables.externals).where(tables.externals.c.fid == external.fid, is_other).values(published=version)
+    )
+    tx.note(version=version)
     events.tell(tx, publication(external, version, at=at))
     return replace(external, published=version)
 

@@ -54,6 +54,7 @@ def add(tx: Transaction, *, name: str, scopes: tuple[Scope, ...], at: datetime) 
     tx.execute(
         insert(tables.keys).values(fid=key.fid, name=name, digest=digest_of(secret), scopes=list(scopes), created_at=at)
     )
+    tx.note(about=("keys", key.fid), name=name, scopes=list(scopes))
     return key, secret
 
 
@@ -78,13 +79,13 @@ def are_there(tx: Transaction) -> bool:
 
 
 def revoke(tx: Transaction, fid: str, *, at: datetime) -> None:
-    """End a key; nothing is let in with it from now on.
+    """End a key; nothing is let in with it from now on. One that has ended stays as it is.
 
     Raises:
         NotFound: there is no such key.
     """
-    revoked = tx.execute(
-        update(tables.keys).where(_keys.fid == fid).values(revoked_at=func.coalesce(_keys.revoked_at, at))
-    )
-    if revoked.rowcount != 1:
+    key = tx.value(_KEYS.where(_keys.fid == fid), Key)
+    if key is None:
         raise NotFound(f"there is no key {fid!r}; 'headwater keys list' shows them")
+    tx.execute(update(tables.keys).where(_keys.fid == fid, _keys.revoked_at.is_(None)).values(revoked_at=at))
+    tx.note(about=("keys", fid), name=key.name)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import events, tables
+from headwater.catalog.audit import changed_fields
 from headwater.catalog.database import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, VersionMismatch
@@ -110,6 +111,7 @@ def _field(table: Table, field: str) -> ColumnElement[Any]:
 def add(tx: Transaction, kind: Kind[T], value: T) -> T:
     """Store a new object and return it."""
     tx.execute(insert(kind.table).values(_columns(kind, value)))
+    tx.note(about=(kind.name, value.fid), name=value.meta.get("name"))
     if isinstance(value, External):
         _add_version(tx, value)
     events.tell(tx, creation(kind.singular, value))
@@ -122,6 +124,7 @@ def save(tx: Transaction, kind: Kind[T], old: T, new: T) -> T:
     Raises:
         MovedMeanwhile: somebody else has changed it since ``old`` was read.
     """
+    tx.note(fields=_edited_fields(kind, old, new))
     before = _columns(kind, old)
     # Only what differs: counters that others push on meanwhile stay theirs.
     values = {name: value for name, value in _columns(kind, new).items() if value != before[name]}
@@ -175,6 +178,20 @@ def _add_version(tx: Transaction, external: External) -> None:
             created_at=external.updated_at,
         )
     )
+
+
+def _edited_fields(kind: Kind[Any], old: Any, new: Any) -> list[str] | None:
+    """Return what of an object an edit has changed; None if it was no edit."""
+    fields = changed_fields(_described(kind, old), _described(kind, new))
+    if kind is TASKS:  # all else of a task follows from what is done with it
+        fields = [field for field in fields if field.startswith("/meta")]
+    return fields or None
+
+
+def _described(kind: Kind[Any], value: Any) -> dict[str, Any]:
+    """Return an object's fields, and those of an External's definition among them."""
+    definition: dict[str, Any] = msgspec.to_builtins(value.definition) if isinstance(value, External) else {}
+    return _columns(kind, value) | definition
 
 
 def _columns(kind: Kind[Any], value: Any) -> dict[str, Any]:

@@ -183,6 +183,8 @@ tasks = Table(
         sqlite_where=text("summary IS NULL AND ended_at IS NOT NULL"),
         postgresql_where=text("summary IS NULL AND ended_at IS NOT NULL"),
     ),
+    # How many there are in each state, without a look at the tasks themselves.
+    Index("tasks_by_state", "state"),
     # A stream's status is its latest task.
     Index("tasks_by_start", "stream", "started_at"),
 )
@@ -399,4 +401,24 @@ keys = Table(
     Column("scopes", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+)
+
+# Who did what: rows are only ever added. A trigger, not a check in code, keeps it so.
+audit = Table(
+    "audit",
+    metadata,
+    Column("fid", _FID, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    # No foreign key: the audit tells of what is gone, too.
+    Column("key", _FID),
+    Column("name", Text, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("object_type", String(16)),
+    Column("object_fid", _FID),
+    Column("request_id", String(64)),
+    Column("detail", JSON, nullable=False),
+    Index("audit_by_key", "key", "fid"),
+    Index("audit_by_action", "action", "fid"),
+    Index("audit_by_object", "object_fid", "fid"),
 )

@@ -68,6 +68,17 @@ class Vault:
         """Return the values as the EC needs them."""
         return {name: self.unseal(value["sealed"]) if _is_sealed(value) else value for name, value in values.items()}
 
+    def keep_seals(self, stored: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return sealed values where those that are stored mean the same, as they are stored: nothing has changed."""
+        return {
+            name: stored[name]
+            if _is_sealed(value)
+            and _is_sealed(stored.get(name))
+            and self.unseal(value["sealed"]) == self.unseal(stored[name]["sealed"])
+            else value
+            for name, value in values.items()
+        }
+
     def task_token(self, task: str, attempt: int) -> str:
         """Return the secret of one attempt of a task.
 

@@ -30,6 +30,9 @@
     │   ├── ContentTypeUnknown
     │   └── EncodingUnknown
     ├── KeyReused
+    ├── TooMany
+    │   ├── TooManyRequests
+    │   └── TooManyUploads
     ├── NotAuthenticated
     ├── NotAllowed
     ├── MethodNotAllowed
@@ -211,6 +214,22 @@ class EncodingUnknown(NotUnderstood):
 
 class KeyReused(HeadwaterError):
     """Idempotency-Key was used before with another body."""
+
+
+class TooMany(HeadwaterError):
+    """More was asked for than is given at once."""
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class TooManyRequests(TooMany):
+    """Key makes too many requests."""
+
+
+class TooManyUploads(TooMany):
+    """Task has too many uploads under way."""
 
 
 class NotAuthenticated(HeadwaterError):

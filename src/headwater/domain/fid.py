@@ -24,6 +24,11 @@ def new_fid(at: datetime) -> str:
     return UUID(int=value).hex
 
 
+def first_fid(at: datetime, *, later: int = 0) -> str:
+    """Return what sorts before each id made in the millisecond of ``at`` or ``later`` ones, and behind all others."""
+    return UUID(int=max((at - _EPOCH) // timedelta(milliseconds=1) + later, 0) << 80).hex
+
+
 def is_fid(text: str) -> bool:
     """Tell whether ``text`` has the form of an object id."""
     return FID.fullmatch(text) is not None

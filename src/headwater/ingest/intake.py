@@ -35,6 +35,8 @@ class Limits:
     memory: int = 512 << 20
     #: Seconds for which nothing of an upload may come.
     stall: float = 60.0
+    #: Uploads of one task at once.
+    of_task: int = 32
 
 
 class Inflow:

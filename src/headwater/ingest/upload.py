@@ -12,7 +12,7 @@ from headwater.catalog import externals, inlined, objects, receipts, rejects, se
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.objects import EXTERNALS, TASKS
 from headwater.catalog.receipts import KeyTaken, StoredReceipt
-from headwater.domain.errors import Flaw, HeadwaterError, KeyReused, Unavailable, UploadInFlight
+from headwater.domain.errors import Flaw, HeadwaterError, KeyReused, TooManyUploads, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Segment, Written, segment_path
@@ -69,6 +69,8 @@ class Uploads:
             threads=threads, room=Room(limits.memory, always=threads), stall=limits.stall, at_once=limits.inlined
         )
         self._in_flight: set[tuple[str, int, str]] = set()
+        #: By task, how many of its uploads are under way; tasks that have none are not in it.
+        self._under_way: dict[str, int] = {}
         self._checkers: dict[tuple[str, int], Checker] = {}
 
     def close(self) -> None:
@@ -92,16 +94,18 @@ class Uploads:
             UploadBroken, DocumentInvalid, TooLarge, EncodingUnknown: the body cannot be taken.
             TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it (any more).
             UploadInFlight, KeyReused: the idempotency key is in use, or was used for another body.
+            TooManyUploads: the task has as many under way as it may have.
         """
         require_open(task)
         inflow = Inflow(decompressor(encoding), most=self._limits.upload, digest=key is not None)
-        if key is None:
-            return await self._take(task, body, inflow, key=None, lenient=lenient)
-        with self._claim(task, key):
-            first = await self._first(task, key)
-            if first is not None:
-                return await self._replay(first, task, body, inflow)
-            return await self._take(task, body, inflow, key=key, lenient=lenient)
+        with self._admitted(task):
+            if key is None:
+                return await self._take(task, body, inflow, key=None, lenient=lenient)
+            with self._claim(task, key):
+                first = await self._first(task, key)
+                if first is not None:
+                    return await self._replay(first, task, body, inflow)
+                return await self._take(task, body, inflow, key=key, lenient=lenient)
 
     async def _take(
         self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None, lenient: bool
@@ -170,6 +174,24 @@ class Uploads:
             if len(self._checkers) > MOST_CHECKERS:
                 del self._checkers[next(iter(self._checkers))]
         return checker
+
+    @contextmanager
+    def _admitted(self, task: Task) -> Generator[None]:
+        there = self._under_way.get(task.fid, 0)
+        if there >= self._limits.of_task:
+            raise TooManyUploads(
+                f"task {task.fid} has {there} uploads under way, as many as it may have (setting uploads_per_task); "
+                "send this one again when one of them is answered"
+            )
+        self._under_way[task.fid] = there + 1
+        try:
+            yield
+        finally:
+            left = self._under_way[task.fid] - 1
+            if left:
+                self._under_way[task.fid] = left
+            else:
+                del self._under_way[task.fid]
 
     @contextmanager
     def _claim(self, task: Task, key: str) -> Generator[None]:

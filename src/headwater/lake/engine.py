@@ -217,6 +217,11 @@ class Engine:
         """Return in how many parts so many bytes of documents can be sorted in memory."""
         return max(1, -(-size * RANGES_IN_MEMORY // self._memory))
 
+    def held(self) -> int:
+        """Return how many bytes of memory DuckDB holds."""
+        ((held,),) = self.rows("SELECT coalesce(sum(memory_usage_bytes), 0)::BIGINT FROM duckdb_memory()", {})
+        return held
+
     def check(self) -> None:
         """Raise unless DuckDB answers.
 

@@ -10,6 +10,9 @@ STAGING = "staging"
 #: Files that the catalog may name.
 STREAMS = "streams"
 
+#: Bytes that are written to see whether there is room.
+_PROBE = 4096
+
 
 class LocalStore:
     """A directory of immutable files. A path in it is relative, with ``/``."""
@@ -60,14 +63,17 @@ class LocalStore:
         yield from self._older(STREAMS, before)
 
     def check(self) -> None:
-        """Raise unless files can be written.
+        """Raise unless files can be written and are then on disk.
 
         Raises:
             OSError: they cannot.
         """
         probe = self.stage(f"probe-{os.getpid()}")
-        probe.write_bytes(b"")
-        probe.unlink()
+        try:
+            probe.write_bytes(os.urandom(_PROBE))  # with something in it: on a full disk, an empty file is still made
+            _sync(probe)
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _older(self, folder: str, before: datetime) -> Iterator[str]:
         for place, _, names in os.walk(self.root / folder):

@@ -94,6 +94,7 @@ def create(
         meta={},
     )
     stored, begun = tasks.add(tx, task)
+    tx.note(crawler=crawler.fid, params=sorted(overrides), external_version=external.version)
     return _opened(tx, stored, external, vault, begun=begun, at=at)
 
 
@@ -140,6 +141,7 @@ def retry(
     # The EC is about to hear of this task again; that a former attempt ended is old news.
     notices.withdraw(tx, fid)
     stored, begun = tasks.reopen(tx, task, next_attempt)
+    tx.note(attempt=next_attempt.attempt, params=sorted(overrides), external_version=external.version)
     if begun:
         tasks.archive(tx, task)
         receipts.forget(tx, fid)
@@ -217,6 +219,7 @@ def delete(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
     if task.is_open:
         task = endings.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at)
     version = take_out(tx, task, at=at)
+    tx.note(stream=task.stream, stream_version=version)
     return tasks.change(tx, task, replace(task, removed_at=at, removed_version=version, retry_at=None), at=at)
 
 
@@ -237,6 +240,7 @@ def restore(tx: Transaction, fid: str, *, at: datetime) -> Task:
         docs = sum(segment.docs for segment in gone)
         version = streams.advance(tx, task, Change.RESTORE, docs=docs, at=at)
         segments.put_back(tx, gone, version=version, at=at)
+        tx.note(stream=task.stream, stream_version=version)
     return tasks.change(tx, task, replace(task, removed_at=None, removed_version=None), at=at)
 
 

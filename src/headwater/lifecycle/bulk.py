@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from headwater.catalog import objects, segments, streams, tasks
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
@@ -11,6 +13,9 @@ from headwater.catalog.vault import Vault
 from headwater.domain.stream import Change, Stream
 from headwater.domain.task import Reason, TaskFilter
 from headwater.lifecycle import endings
+
+#: How callers know fields of a filter that have another name here.
+_CALLED = {"removed_version": "stream_version"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ def revert(tx: Transaction, fid: str, wanted: TaskFilter, *, vault: Vault, at: d
         for named in shown:
             segments.take_out(tx, named, version=version)
     tasks.mark_removed(tx, found, version=version, at=at)
+    _note(tx, wanted, tasks=len(fids), version=version)
     return Moved(tasks=fids, version=version, purged=[])
 
 
@@ -65,4 +71,11 @@ def restore(tx: Transaction, fid: str, wanted: TaskFilter, *, at: datetime) -> M
         version = streams.advance_together(tx, fid, Change.RESTORE, tasks=fids, docs=docs, at=at)
         segments.put_back(tx, gone, version=version, at=at)
     tasks.mark_restored(tx, back, at=at)
+    _note(tx, wanted, tasks=len(fids), version=version)
     return Moved(tasks=fids, version=version, purged=[task.fid for task in found if task.is_purged(stream)])
+
+
+def _note(tx: Transaction, wanted: TaskFilter, *, tasks: int, version: int | None) -> None:
+    # No secret is in the filter if it meant any task: a password is stored sealed, so that it matches none.
+    given = {_CALLED.get(name, name): value for name, value in msgspec.to_builtins(wanted).items() if value is not None}
+    tx.note(filter=given, tasks=tasks, stream_version=version)

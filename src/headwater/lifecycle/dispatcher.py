@@ -169,7 +169,7 @@ class Dispatcher:
     async def _end(self, notice: Notice, target: Target) -> None:
         callback = await self._db.read(_callback, notice)
         if callback is not None:
-            target = Target(endpoint=target.endpoint, headers=target.headers, version=target.version, callback=callback)
+            target = replace(target, callback=callback)
         body = {"code": notice.code, "message": notice.message, "detail": None}
         outcome = await self._outbound.end(target, notice.task, body)
         if isinstance(outcome, Again) and notice.tries + 1 <= len(self._pauses):

@@ -12,6 +12,7 @@ from headwater.catalog.objects import CRAWLERS
 from headwater.catalog.vault import Vault
 from headwater.domain.external import External
 from headwater.domain.fid import new_fid
+from headwater.domain.spans import traceparent
 from headwater.domain.task import CODE_FAILED, CODE_STOPPED, CODE_TIMED_OUT, Reason, Task, TaskState, move
 from headwater.lifecycle import retries
 
@@ -81,6 +82,8 @@ def notify(tx: Transaction, task: Task, external: External, kind: NoticeKind, *,
         "version": task.external_version,
         # An end must find its way even when the task is gone by then.
         "callback": task.callback,
+        # Sent with it, whenever that will be: to the EC it belongs to the request that asked for it.
+        "traceparent": traceparent(),
     }
     notice = Notice(
         fid=new_fid(at),

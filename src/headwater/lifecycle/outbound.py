@@ -14,6 +14,7 @@ import msgspec
 
 from headwater.domain.errors import RequestInvalid
 from headwater.domain.schema import cut
+from headwater.domain.spans import span, traceparent, under
 from headwater.domain.storable import unstorable
 from headwater.domain.task import CODE_RUNNING, state_of
 
@@ -45,6 +46,8 @@ class Target:
     version: int
     #: Where the EC wants to be told of the task's end, if it has said so.
     callback: str | None = None
+    #: The span that asked for what it is told (W3C Trace Context).
+    traceparent: str | None = None
 
     def callback_url(self, task: str) -> str:
         """Return the URL to which the task's end is told; what is not absolute is appended to the endpoint."""
@@ -113,7 +116,8 @@ class Outbound:
         return _heard(await self._call("DELETE", url, headers))
 
     async def _tell(self, method: str, url: str, target: Target, body: Mapping[str, Any]) -> bytes | Refused | Again:
-        return await self._call(method, url, target.headers, params={"version": str(target.version)}, body=body)
+        with under(target.traceparent):
+            return await self._call(method, url, target.headers, params={"version": str(target.version)}, body=body)
 
     async def _call(
         self,
@@ -123,6 +127,21 @@ class Outbound:
         *,
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+    ) -> bytes | Refused | Again:
+        with span(f"ec {method}", {"server.address": _host(url)}, kind="client") as told:
+            outcome = await self._answered(method, url, headers, params=params, body=body)
+            if told is not None and not isinstance(outcome, bytes):
+                told.failed(type(outcome).__name__)
+            return outcome
+
+    async def _answered(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        params: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
     ) -> bytes | Refused | Again:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
@@ -145,7 +164,7 @@ class Outbound:
         self, method: str, where: httpx.URL, headers: Mapping[str, str], body: Mapping[str, Any] | None
     ) -> bytes | Refused | Again:
         for _ in range(MOST_REDIRECTS + 1):
-            request = self._client.build_request(method, where, headers=dict(headers), json=body)
+            request = self._client.build_request(method, where, headers=_traced(headers), json=body)
             response = await self._client.send(request, stream=True)
             try:
                 content = await _read(response)
@@ -282,6 +301,13 @@ def _accepted(content: bytes) -> Accepted | Refused:
     except RequestInvalid as error:
         return Refused(why=f"the crawler answered with a wrong status: {error.detail}", detail=said)
     return Accepted(callback=payload.callback, code=code, message=status.message, detail=status.detail)
+
+
+def _traced(headers: Mapping[str, str]) -> dict[str, str]:
+    parent = traceparent()
+    if parent is None or any(name.lower() == "traceparent" for name in headers):
+        return dict(headers)
+    return {**headers, "traceparent": parent}
 
 
 def _host(url: str) -> str:

@@ -14,8 +14,8 @@ from headwater.lifecycle import actions, logins
 
 def remove_crawler(
     tx: Transaction, fid: str, *, cascade: bool, expected: frozenset[int] | None, vault: Vault, at: datetime
-) -> None:
-    """Delete a crawler; with ``cascade`` its tasks too, and their documents from the stream.
+) -> int:
+    """Delete a crawler; with ``cascade`` its tasks too, and their documents from the stream. Return how many tasks.
 
     Raises:
         NotFound, VersionMismatch: there is no such crawler, or not at an expected version.
@@ -39,6 +39,8 @@ def remove_crawler(
         stream: Stream = objects.get(tx, STREAMS, crawler.stream)
         streams.purged(tx, stream.fid, version=stream.stream_version)
     objects.remove(tx, CRAWLERS, crawler, at=at)
+    tx.note(name=crawler.meta.get("name"), stream=crawler.stream, stream_version=None, tasks=len(runs) or None)
+    return len(runs)
 
 
 def remove_stream(
@@ -55,6 +57,7 @@ def remove_stream(
     _remove_crawlers(tx, "stream", fid, cascade=cascade, vault=vault, at=at)
     streams.forget_log(tx, fid)
     objects.remove(tx, STREAMS, stream, at=at)
+    tx.note(name=stream.meta.get("name"), stream=None)
 
 
 def remove_external(
@@ -71,6 +74,7 @@ def remove_external(
     _remove_crawlers(tx, "external", fid, cascade=cascade, vault=vault, at=at)
     logins.forget_all(tx, external, vault=vault, at=at)
     objects.remove(tx, EXTERNALS, external, at=at)
+    tx.note(name=external.meta.get("name"), stream=None)
 
 
 def _remove_crawlers(tx: Transaction, use: str, fid: str, *, cascade: bool, vault: Vault, at: datetime) -> None:
@@ -81,5 +85,5 @@ def _remove_crawlers(tx: Transaction, use: str, fid: str, *, cascade: bool, vaul
             + (f" and {len(users) - 1} more" if len(users) > 1 else "")
             + f"; ?cascade=true deletes the {use} with its crawlers, tasks and documents"
         )
-    for crawler in users:
-        remove_crawler(tx, crawler.fid, cascade=True, expected=None, vault=vault, at=at)
+    gone = [remove_crawler(tx, each.fid, cascade=True, expected=None, vault=vault, at=at) for each in users]
+    tx.note(crawlers=[crawler.fid for crawler in users] or None, tasks=sum(gone) or None)

@@ -110,7 +110,7 @@ def change_crawler(
     planned = {} if setting.schedule == old.schedule else _planned(setting.schedule, at=at, dice=dice)
     new = replace(
         old,
-        params=_sealed_params(external, plain, vault),
+        params=vault.keep_seals(old.params, _sealed_params(external, plain, vault)),
         schedule=setting.schedule,
         timeout=setting.timeout,
         publish=setting.publish,

@@ -164,6 +164,7 @@ def _exchange(
     for path in paths:
         segments.rename(tx, path, looked[path].written)
     garbage.leave(tx, paths, until=at + READERS_LEAVE)
+    tx.note(stream_version=version, docs=docs)  # not which: it is to be forgotten
     streams.erased(tx, Erasure(stream=fid, version=version, doc_id=doc_id.encode(), shown=shown))
     return Erased(version=version, docs=docs, rejects=rejects.erase(tx, fid, doc_id))
 

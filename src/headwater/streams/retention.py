@@ -104,6 +104,7 @@ def _purge_stream(tx: Transaction, stream: str, version: int, *, until: datetime
     docs, files = segments.purge(tx, segments.removed_by(stream, version))
     streams.purged(tx, stream, version=version)
     garbage.leave(tx, files, until=until)
+    tx.note(about=("streams", stream), stream_version=version, docs=docs)
     return Purged(streams=1, docs=docs, files=len(files))
 
 
@@ -112,6 +113,7 @@ def _purge_waiting(tx: Transaction, *, before: datetime, until: datetime) -> Pur
     rejects.purge(tx, before=before)
     docs, files = segments.purge(tx, segments.never_to_show(before))
     garbage.leave(tx, files, until=until)
+    tx.note(docs=docs)
     return Purged(docs=docs, files=len(files))
 
 

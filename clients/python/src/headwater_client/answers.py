@@ -156,6 +156,27 @@ class Erased(Record):
 
 
 @dataclass(frozen=True)
+class AuditEntry(Record):
+    """That somebody changed something."""
+
+    fid: str
+    at: datetime
+    #: The fid of the API key; None for what was done on the server itself.
+    key: str | None
+    #: What the key was called then, or ``cli``.
+    name: str
+    #: ``api``, ``console`` or ``cli``.
+    origin: str
+    #: The name that the call has in OpenAPI, such as ``delete_task``.
+    action: str
+    #: ``{"type", "fid"}``
+    object: Mapping[str, str] | None
+    request_id: str | None
+    #: What one needs to understand it.
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Link(Record):
     """An edge between two objects."""
 

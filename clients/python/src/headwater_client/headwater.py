@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from headwater_client.answers import Link
+from headwater_client.answers import AuditEntry, Link
 from headwater_client.asking import TIMEOUT, USER_AGENT, Awaiting, Blocking
 from headwater_client.awaited_writer import AsyncTaskWriter
 from headwater_client.crawlers import Crawlers
 from headwater_client.errors import HeadwaterError, TaskAlreadyRunning
 from headwater_client.externals import Externals
 from headwater_client.objects import BegunTask, UploadTarget
+from headwater_client.parts import PAGE
 from headwater_client.patience import Patience
-from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, walk
+from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, walk
 from headwater_client.streams import Streams
 from headwater_client.tasks import Tasks
 from headwater_client.writer import TaskWriter
@@ -39,6 +41,32 @@ class _Everything(Part[D]):
     def links(self, around: Ref) -> Pages[Link]:
         """Iterate over the links of an object to others."""
         return Pages("/links", Link.read, {"fid": fid_of(around)})
+
+    @walk
+    def audit(
+        self,
+        *,
+        key: str | None = None,
+        action: str | None = None,
+        type: str | None = None,  # noqa: A002 - named so on the wire
+        object: Ref | None = None,  # noqa: A002 - likewise
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+    ) -> Pages[AuditEntry]:
+        """Iterate over who did what to which object, newest first; needs a key with the scope ``admin``.
+
+        Args:
+            key: the fid of the API key that did it.
+            action: what was done, such as ``delete_task``.
+            type: of the object, such as ``streams``.
+            object: to which it was done.
+            since: then or later.
+            until: before.
+        """
+        moments = {"since": _text(since), "until": _text(until)}
+        about = None if object is None else fid_of(object)
+        filters = given(key=key, action=action, type=type, object=about, limit=PAGE, **moments)
+        return Pages("/audit", AuditEntry.read, filters)
 
     @call
     def openapi(self) -> Question[dict[str, Any]]:
@@ -137,6 +165,10 @@ class AsyncHeadwater(_Everything[Awaiting]):
     async def __aexit__(self, *_error: object) -> None:
         """Close the connections."""
         await self.close()
+
+
+def _text(moment: datetime | str | None) -> str | None:
+    return moment.isoformat() if isinstance(moment, datetime) else moment
 
 
 def _headers(key: str, user_agent: str) -> dict[str, str]:

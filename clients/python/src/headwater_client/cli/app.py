@@ -26,6 +26,7 @@ OWN = {
     "streams": "streams",
     "externals": "externals",
     "crawlers": "crawlers",
+    "audit": "audit",
 }
 #: The entry points by which others add commands, each the name of one, and the typer that has it.
 GROUP = "headwater.commands"
