@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from builders import World
-from headwater.catalog import tables
+from headwater.catalog import events, tables
+from headwater.domain.event import Event
 from headwater.domain.stream import Segment
 from headwater.domain.task import Task
 
@@ -58,6 +59,48 @@ async def versions_of(world: World, stream: str) -> list[bytes]:
     """What each version of a stream showed, from the first to the present."""
     present = (await world.stream(stream)).stream_version
     return [await world.export(stream, version) for version in range(present + 1)]
+
+
+class Hearsay:
+    """What is known of a stream and its tasks by events alone."""
+
+    def __init__(self, world: World, stream: str) -> None:
+        self._world = world
+        self._stream = stream
+        self._place = self._version = 0
+        #: How each task stands, as it was told.
+        self._tasks: dict[str, tuple[Any, ...]] = {}
+
+    async def holds(self) -> None:
+        """Hear what was told meanwhile, and assert that it is all that happened, each of it once and in order."""
+        for event in await self._world.db.read(events.after, self._place, limit=1_000_000):
+            assert event.id > self._place
+            self._place = event.id
+            if event.stream != self._stream:
+                continue  # of another play on the same catalog
+            if event.type == "stream.changed":
+                assert event.data["stream_version"] == self._version + 1
+                self._version += 1
+            elif event.task is not None:
+                standing = _standing(event.data, is_removed=self._is_removed(event))
+                assert standing != self._tasks.get(event.task), "told twice"
+                self._tasks[event.task] = standing
+        stream = await self._world.stream(self._stream)
+        assert self._version == stream.stream_version
+        of_it = tables.tasks.c.stream == self._stream
+        stored = await self._world.db.read(lambda tx: tx.values(select(tables.tasks).where(of_it), Task))
+        assert self._tasks == {
+            task.fid: _standing(vars(task), is_removed=task.removed_at is not None) for task in stored
+        }
+
+    def _is_removed(self, event: Event) -> bool:
+        if event.type in {"task.deleted", "task.restored"}:
+            return event.type == "task.deleted"
+        return self._tasks.get(event.task, (False,))[0]
+
+
+def _standing(told: Mapping[str, Any], *, is_removed: bool) -> tuple[Any, ...]:
+    return (is_removed, *(told[name] for name in ("attempt", "code", "state", "reason", "message")))
 
 
 class Between:

@@ -25,6 +25,7 @@ from headwater.api import (
     exporting,
     externals,
     following,
+    happenings,
     health,
     links,
     logins,
@@ -71,6 +72,7 @@ from headwater.streams.history import Historian
 from headwater.streams.reading import Reader
 from headwater.streams.retention import Retention
 from headwater.streams.tally import Tally
+from headwater.streams.teller import Teller
 
 log = structlog.get_logger(__name__)
 
@@ -155,6 +157,7 @@ def create_app(
         rejects,
         exporting,
         following,
+        happenings,
         reading,
     )
     routers = [part.router for part in parts]
@@ -211,6 +214,8 @@ async def running(
         follower = Follower(db, engine)
         stack.callback(follower.close)
         stack.push_async_callback(_cancelled, asyncio.create_task(_watch_memory(engine, meters)))
+        teller = Teller(db)
+        stack.push_async_callback(teller.end)
         if role.runs_loops:
             patient = _engine(settings, db, store, is_patient=True)
             stack.callback(patient.close)
@@ -219,7 +224,13 @@ async def running(
                 Scheduler(db, vault=vault, clock=now, dice=random).run(),
                 Tally(db, patient).run(),
                 Compaction(db, patient, store, clock=now).run(),
-                Retention(db, store, keep=timedelta(days=settings.retention_days), clock=now).run(),
+                Retention(
+                    db,
+                    store,
+                    keep=timedelta(days=settings.retention_days),
+                    keep_events=timedelta(days=settings.event_days),
+                    clock=now,
+                ).run(),
                 _sweep_for_ever(db, store),
             ):
                 with under(None, tracer=tracer):
@@ -233,6 +244,7 @@ async def running(
             reader=Reader(db, engine),
             historian=Historian(db, engine),
             follower=follower,
+            teller=teller,
             effects=Effects(db, engine),
             eraser=Eraser(db, engine, store, clock=now),
             outbound=outbound,

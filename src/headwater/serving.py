@@ -86,4 +86,4 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         parts: Parts | None = getattr(self._app.state, "parts", None)
         if parts is not None:
-            parts.follower.close()
+            parts.let_go()

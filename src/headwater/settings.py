@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         description="Days for which what a stream no longer shows is kept: deleted tasks can be restored, and "
         "former versions read, so long.",
     )
+    event_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=36500,
+        description="Days for which events are kept: so long, who followed them can go on where it was.",
+    )
     notice_pauses: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         default=(2.0, 6.0, 16.0, 36.0),
         description="Seconds between tries to reach a crawler; there is one try more than pauses.",

@@ -99,6 +99,7 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "GET /tasks/{fid}/attempts",
         "GET /tasks/{fid}/rejects",
         "POST /actions/tasks/{fid}/replay",
+        "GET /events",
         "GET /healthz",
         "GET /readyz",
         "GET /metrics",

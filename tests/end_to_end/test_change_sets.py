@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from builders import World
+from change_set_builders import Hearsay
 from change_set_model import TASKS, Model, Showing, counts, docs_of, moves, operations
 from headwater.catalog import segments, tables
 from headwater.catalog.database import Database
@@ -70,6 +71,7 @@ class Play:
         self.forgotten = [0, 0, 0]
         #: Where a follower stands, and what it holds.
         self.held: tuple[int, dict[str, dict]] = (0, {})
+        self.hearsay = Hearsay(world, crawler.stream)
         #: When a gate kept each task out, and the stream version that took out what had shown, if anything had.
         self.waits_since: dict[int, tuple[datetime, int | None]] = {}
         #: What waited then was purged.
@@ -92,6 +94,7 @@ class Play:
             assert self.model.versions[version] == self.model.shown()
         self.model.versions[version] = self.model.shown()
         self.times.setdefault(version, self.world.at)
+        await self.hearsay.holds()
 
     async def begin(self, task: int) -> None:
         if self.tasks[task] is None:

@@ -8,7 +8,8 @@
  *         │   ├── ParametersInvalid
  *         │   ├── SchemaInvalid
  *         │   ├── UploadBroken
- *         │   └── VersionForgotten
+ *         │   ├── VersionForgotten
+ *         │   └── EventForgotten
  *         ├── DocumentInvalid
  *         ├── Conflict
  *         │   ├── TaskClosed
@@ -98,6 +99,8 @@ export class SchemaInvalid extends Invalid {}
 export class UploadBroken extends Invalid {}
 /** Stream version is not kept any more. */
 export class VersionForgotten extends Invalid {}
+/** Events are not kept any more. */
+export class EventForgotten extends Invalid {}
 /** Document is invalid. */
 export class DocumentInvalid extends HeadwaterError {}
 /** The object's state does not allow this. */

@@ -7,6 +7,7 @@ export { TaskWriter } from "./writer.js";
 
 /** @typedef {import("./crawler.js").CrawlerHandler} CrawlerHandler */
 /** @typedef {import("./crawler.js").CrawlerOptions} CrawlerOptions */
+/** @typedef {import("./happenings.js").EventOptions} EventOptions */
 /** @typedef {import("./headwater.js").HeadwaterOptions} HeadwaterOptions */
 /** @typedef {import("./runs.js").Crawl} Crawl */
 /** @typedef {import("./runs.js").CrawlTask} CrawlTask */
@@ -16,6 +17,7 @@ export { TaskWriter } from "./writer.js";
 /** @typedef {import("./types.js").BegunTask} BegunTask */
 /** @typedef {import("./types.js").Deletion} Deletion */
 /** @typedef {import("./types.js").Fault} Fault */
+/** @typedef {import("./types.js").HeadwaterEvent} HeadwaterEvent */
 /** @typedef {import("./types.js").Receipt} Receipt */
 /** @typedef {import("./types.js").Stream} Stream */
 /** @typedef {import("./types.js").StreamDocument} StreamDocument */

@@ -73,6 +73,17 @@
  * @typedef {{id: string, task: string, doc: Record<string, any>}} StreamDocument
  * A document that a stream shows, and the task that wrote it.
  *
+ * @typedef {object} HeadwaterEvent
+ * Something that has changed.
+ * @property {number} id Its place among all events.
+ * @property {string} at
+ * @property {string} type What happened: `task.done`, `stream.changed`, …
+ * @property {string | null} stream What it is about, or what that belongs to; likewise the others.
+ * @property {string | null} crawler
+ * @property {string | null} external
+ * @property {string | null} task
+ * @property {Record<string, any>} data What is worth knowing without asking.
+ *
  * @typedef {{count: number, total: number, bytes: number}} Receipt
  * What an upload was answered: its documents, those of the attempt so far, and its size decompressed.
  */

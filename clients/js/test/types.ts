@@ -110,6 +110,14 @@ export async function use(url: URL, file: File): Promise<void> {
     asOf: 1,
     without: task.fid,
   });
+  const headwater = new Headwater(url, "key");
+  for await (const { id, type, data } of headwater.events({ stream, type: ["task.done"], since: new Date() })) {
+    id.toFixed();
+    type.concat(data["name"]);
+  }
+  headwater.events({ lastEventId: 0, follow: false, signal: AbortSignal.timeout(1) });
+  // @ts-expect-error There is no such option.
+  headwater.events({ since: 5 });
   for await (const { id, doc } of docs) id.concat(doc["title"]);
 }
 

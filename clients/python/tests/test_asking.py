@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
 
 import anyio
 import httpx
 import pytest
 
 from headwater_client import AsyncHeadwater, Headwater, Unavailable
-from headwater_client.errors import Internal, NotAuthenticated, NotFound, Problem
+from headwater_client.errors import EventForgotten, Internal, NotAuthenticated, NotFound, Problem
 
 URL = "https://headwater.example.org"
 FID = "0197f3a0c1d27000a1b2c3d4e5f60718"
@@ -243,3 +245,68 @@ def test_the_awaited_client_runs_on_both_loops(loop):
             return (await headwater.streams.get(FID)).stream_version
 
     assert anyio.run(ask, backend=loop) == 3
+
+
+async def _each(items: AsyncIterator, do: Callable[[Any], object]) -> None:
+    async for item in items:
+        do(item)
+
+
+def _block(number: int) -> bytes:
+    event = {"id": number, "at": "2026-03-01T12:00:00Z", "type": "task.done", "task": FID, "data": {"code": 200}}
+    return b"id: %d\nevent: task.done\ndata: %b\n\n" % (number, json.dumps(event).encode())
+
+
+async def test_events_go_on_behind_the_last_one_whatever_breaks():
+    def answers() -> list[httpx.Response | Exception]:
+        forgotten = {"type": "https://headwater.dev/problems/event-forgotten", "status": 400, "detail": "gone"}
+        half = _block(8).split(b"data")[0] + b"data: {"
+        return [
+            httpx.Response(200, stream=Broken(b"retry: 1000\nid: 6\n\n", _block(7), b": keep-alive\n\n", half)),
+            httpx.ConnectError("refused"),
+            httpx.Response(503),
+            # The whole line of the event, and not the end of its block.
+            httpx.Response(200, stream=Broken(b"retry: 1000\nid: 7\n\n" + _block(8) + _block(9)[:-1])),
+            httpx.Response(200, stream=Broken(b"retry: 1000\nid: 8\n\n" + _block(9), b": keep-alive\nid: 20\n\n")),
+            # This one ends as it should, as when the server is stopped.
+            httpx.Response(200, content=b"retry: 1000\nid: 20\n\n" + _block(21)),
+            httpx.Response(400, json=forgotten),
+        ]
+
+    def check(asked: Asked, told: list[int]) -> None:
+        assert told == [7, 8, 9, 21]
+        held = [request.headers.get("Last-Event-ID") for request in asked.requests]
+        assert held == [None, "7", "7", "7", "8", "20", "21"]
+        assert {request.url.params["type"] for request in asked.requests} == {"task.done"}
+
+    asked, told = Asked(*answers()), []
+    with pytest.raises(EventForgotten):
+        told.extend(event.id for event in _blocking(asked).events(type="task.done"))
+    check(asked, told)
+    asked, told = Asked(*answers()), []
+    with pytest.raises(EventForgotten):
+        await _each(_awaiting(asked).events(type="task.done"), lambda event: told.append(event.id))
+    check(asked, told)
+
+
+def test_events_end_when_they_are_left():
+    asked = Asked(httpx.Response(200, stream=Broken(b"id: 6\n\n", _block(7), _block(8))))
+    for event in _blocking(asked).events(last_event_id=6, stream=FID):
+        assert (event.id, event.task, event.data["code"]) == (7, FID, 200)
+        break
+    (request,) = asked.requests
+    assert (request.headers["Last-Event-ID"], request.url.params["stream"]) == ("6", FID)
+
+
+def test_events_that_there_are_come_page_by_page():
+    event = json.loads(_block(7).split(b"data: ")[1])
+    asked = Asked(
+        httpx.Response(200, json={"payload": [event], "next_cursor": "x", "last_event_id": 7}),
+        httpx.Response(200, json={"payload": [event], "next_cursor": None, "last_event_id": 9}),
+    )
+    since = datetime(2026, 3, 1, tzinfo=timezone.utc)
+    told = _blocking(asked).events(follow=False, type=["task", "stream"], since=since)
+    assert [event.at for event in told] == [datetime(2026, 3, 1, 12, tzinfo=timezone.utc)] * 2
+    assert asked.requests[0].url.params.get_list("type") == ["task", "stream"]
+    assert asked.requests[0].url.params["since"] == "2026-03-01T00:00:00+00:00"
+    assert [request.url.params.get("cursor") for request in asked.requests] == [None, "x"]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from headwater.api.auth import READS
+from headwater.api.eventsource import ALIVE, DESCRIBED, KEEP_ALIVE, held_by, streamed
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.api.views import HIGHEST, AskedView
@@ -22,19 +23,12 @@ router = APIRouter(tags=["reading"])
 log = structlog.get_logger(__name__)
 
 NDJSON = "application/x-ndjson"
-EVENTS = "text/event-stream"
 
 #: Seconds that a long poll waits where the caller says nothing, and at most.
 WAIT = 30
 LONGEST_WAIT = 60
-#: Seconds of silence after which a stream of events says that it is alive.
-KEEP_ALIVE = 15.0
-
-#: Caches and proxies must not hold events back.
-_AS_THEY_COME = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 _PREFERS_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:[,;]|$)")
-_VERSION = re.compile(r"[0-9]{1,19}")
 
 
 class Feed(StrEnum):
@@ -48,8 +42,7 @@ class Feed(StrEnum):
 @router.get(
     "/streams/{fid}/changes",
     dependencies=[READS],
-    responses=fails(404)
-    | {200: {"content": {NDJSON: {"schema": {"type": "string"}}, EVENTS: {"schema": {"type": "string"}}}}},
+    responses=fails(404) | {200: {"content": {NDJSON: {"schema": {"type": "string"}}} | DESCRIBED}},
     response_class=StreamingResponse,
 )
 async def list_changes(
@@ -86,7 +79,9 @@ async def list_changes(
     who applies the lines holds what the stream shows at version n, and goes on with `since=n`. A document
     whose text is the same as before is not told of.
     """
-    held = _held(since, last_event_id)
+    # An event source that comes back sends its first URL again: what it has heard since counts.
+    heard = held_by(last_event_id, "stream version")
+    held = (since or 0) if heard is None else heard
     if feed is not Feed.NORMAL and view.as_of is not None:
         detail = f"feed={feed} follows what is to come, and as_of looks at what was; leave one of them away"
         raise RequestInvalid(detail, flaws=[Flaw(pointer="?as_of", detail=detail)])
@@ -98,8 +93,7 @@ async def list_changes(
         await backend.follower.wait(fid, held, seconds=WAIT if preferred is None else preferred)
     changes = await backend.follower.since(fid, held, view, limit=limit)
     if feed is Feed.EVENTSOURCE:
-        events = _events(backend, fid, changes, view, limit)
-        return StreamingResponse(events, media_type=EVENTS, headers=_AS_THEY_COME)
+        return streamed(_events(backend, fid, changes, view, limit))
     return StreamingResponse(_lines(changes), media_type=NDJSON, headers=headers)
 
 
@@ -119,7 +113,7 @@ async def _events(backend: Parts, stream: str, changes: Changes, view: View, lim
             while not await backend.follower.wait(stream, changes.version, seconds=KEEP_ALIVE):
                 if backend.follower.is_closed:
                     return
-                yield b": keep-alive\n\n"
+                yield ALIVE + b"\n"
             changes = await backend.follower.since(stream, changes.version, view, limit=limit)
     except HeadwaterError as error:
         # The answer has begun: who comes back with the last id is told what is wrong.
@@ -128,16 +122,6 @@ async def _events(backend: Parts, stream: str, changes: Changes, view: View, lim
 
 def _last(changes: Changes) -> bytes:
     return b'{"last_version":%d}' % changes.version
-
-
-def _held(since: int | None, last_event_id: str | None) -> int:
-    if last_event_id is None or not last_event_id.strip():
-        return since or 0
-    # An event source that comes back sends its first URL again: what it has heard since counts.
-    last_event_id = last_event_id.strip()
-    if not _VERSION.fullmatch(last_event_id) or int(last_event_id) > HIGHEST:
-        raise RequestInvalid("Last-Event-ID is no stream version; send the id of the last event that was heard")
-    return int(last_event_id)
 
 
 def _preferred(prefer: str | None) -> int | None:

@@ -26,6 +26,7 @@ from headwater.streams.effects import Effects
 from headwater.streams.erasure import Eraser
 from headwater.streams.history import Historian
 from headwater.streams.reading import Reader
+from headwater.streams.teller import Teller
 
 #: They share one interpreter, so that more would be no faster.
 MOST_CHECKS = 2
@@ -43,6 +44,7 @@ class Parts:
     reader: Reader
     historian: Historian
     follower: Follower
+    teller: Teller
     effects: Effects
     eraser: Eraser
     outbound: Outbound
@@ -60,6 +62,11 @@ class Parts:
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     #: Checks of all documents that go on at once: others wait, so that threads are left to those who read.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHECKS))
+
+    def let_go(self) -> None:
+        """Let those go who wait for what is to come: they would wait on."""
+        self.follower.close()
+        self.teller.close()
 
 
 async def _parts(request: Request) -> Parts:  # asynchronous, since others are run in threads of their own

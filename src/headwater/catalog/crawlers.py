@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headwater.catalog import objects, tables
+from headwater.catalog import events, objects, tables
 from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NotFound, StreamTaken
+from headwater.domain.event import skip
 from headwater.domain.schedule import Plan, kept_moments
 
 _crawlers = tables.crawlers.c
@@ -48,9 +49,10 @@ def claim(tx: Transaction, crawler: Crawler, plan: Plan | None) -> bool:
     return tx.execute(claimed).rowcount == 1
 
 
-def skipped(tx: Transaction, fid: str, why: str, *, at: datetime) -> None:
-    """Keep that a crawler's run was skipped, and why."""
-    tx.execute(update(tables.crawlers).where(_crawlers.fid == fid).values(skipped_at=at, skipped_because=why))
+def skipped(tx: Transaction, crawler: Crawler, why: str, *, at: datetime) -> None:
+    """Keep that a crawler's run was skipped, and why. It is no edit: the crawler's version stays."""
+    tx.execute(update(tables.crawlers).where(_crawlers.fid == crawler.fid).values(skipped_at=at, skipped_because=why))
+    events.tell(tx, skip(crawler, why, at=at))
 
 
 def add(tx: Transaction, crawler: Crawler) -> Crawler:

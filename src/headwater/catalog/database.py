@@ -162,19 +162,28 @@ class Transaction:
     def run(self, statement: Prepared, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Run a prepared statement with the values that it leaves open; return the first row of its answer."""
         compiled = statement.for_dialect(self._connection.dialect)
-        cursor: Any = self._connection.connection.cursor()
-        try:
+        with self._cursor(compiled) as cursor:
             cursor.execute(compiled.text, compiled.bound(values))
             if self.deeds is not None and cursor.rowcount != 0:
                 self.deeds.changed = True
             return cursor.fetchone() if cursor.description else None
-        except self._connection.dialect.loaded_dbapi.Error as error:
+
+    def run_each(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a prepared statement once for each row of values, in order."""
+        compiled = statement.for_dialect(self._connection.dialect)
+        with self._cursor(compiled) as cursor:
+            cursor.executemany(compiled.text, [compiled.bound(row) for row in rows])
+
+    @contextmanager
+    def _cursor(self, compiled: "_Compiled") -> Generator[Any]:
+        """Return a cursor of the driver's; its errors become those of SQLAlchemy."""
+        dialect = self._connection.dialect
+        cursor: Any = self._connection.connection.cursor()
+        try:
+            yield cursor
+        except dialect.loaded_dbapi.Error as error:
             raise DBAPIError.instance(
-                compiled.text,
-                None,
-                error,
-                self._connection.dialect.loaded_dbapi.Error,
-                dialect=self._connection.dialect,
+                compiled.text, None, error, dialect.loaded_dbapi.Error, dialect=dialect
             ) from error
         finally:
             cursor.close()

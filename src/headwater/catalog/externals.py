@@ -78,10 +78,9 @@ def publish(tx: Transaction, external: External, version: int | None, *, at: dat
     """
     if version is not None:
         _at(tx, external, version)
-    is_other = tables.externals.c.published.is_distinct_from(version)
-    tx.execute(
-        update(tables.externals).where(tables.externals.c.fid == external.fid, is_other).values(published=version)
-    )
+    if version == external.published:
+        return external
+    tx.execute(update(tables.externals).where(tables.externals.c.fid == external.fid).values(published=version))
     tx.note(version=version)
     events.tell(tx, publication(external, version, at=at))
     return replace(external, published=version)

@@ -17,6 +17,7 @@ from headwater.domain.task import Publish, Task
 
 _streams = tables.streams.c
 _log = tables.stream_log.c
+_crawlers = tables.crawlers.c
 
 #: Announced when a stream shows something else than before.
 CHANGED = "streams"
@@ -75,7 +76,9 @@ def advance_together(
     """Begin a stream's next version, which several tasks make together, or none; log that, and return it."""
     _, version = _count_up(tx, stream, layers=0, versions=1)
     together = None if tasks is None else list(tasks)
-    _tell(tx, LogEntry(stream=stream, version=version, at=at, change=change, tasks=together, docs=docs))
+    crawler = tx.execute(select(_crawlers.fid).where(_crawlers.stream == stream)).scalar_one_or_none()
+    entry = LogEntry(stream=stream, version=version, at=at, change=change, tasks=together, docs=docs)
+    _tell(tx, entry, crawler=crawler)
     return version
 
 
@@ -92,7 +95,7 @@ def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: dateti
     )
 
 
-def _tell(tx: Transaction, entry: LogEntry, *, crawler: str | None = None) -> None:
+def _tell(tx: Transaction, entry: LogEntry, *, crawler: str | None) -> None:
     tx.run(_ADD_TO_LOG, vars(entry))
     tx.announce(CHANGED)
     events.tell(tx, stream_event(entry, crawler=crawler))

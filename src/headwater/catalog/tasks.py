@@ -283,7 +283,8 @@ def to_retry(tx: Transaction, *, at: datetime, limit: int) -> list[str]:
 def call_off_retries(tx: Transaction, crawler: str, origin: Origin, *, at: datetime) -> None:
     """Let the tasks of a crawler and of an origin rest that were to be retried by themselves."""
     of_it = (_tasks.crawler == crawler) & (_tasks.origin == origin) & _tasks.retry_at.is_not(None)
-    tx.execute(update(tables.tasks).where(of_it).values(retry_at=None, version=_tasks.version + 1, updated_at=at))
+    called_off = tx.values(TASKS.rows.where(of_it).order_by(_tasks.fid).with_for_update(), Task)
+    _mark(tx, called_off, at=at, retry_at=None)
 
 
 def pardon(tx: Transaction, *, at: datetime, grace: timedelta) -> int:

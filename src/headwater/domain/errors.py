@@ -7,7 +7,8 @@
     │   ├── ParametersInvalid
     │   ├── SchemaInvalid
     │   ├── UploadBroken
-    │   └── VersionForgotten
+    │   ├── VersionForgotten
+    │   └── EventForgotten
     ├── DocumentInvalid
     ├── Conflict
     │   ├── TaskClosed
@@ -124,6 +125,10 @@ class UploadBroken(Invalid):
 
 class VersionForgotten(Invalid):
     """Stream version is not kept any more."""
+
+
+class EventForgotten(Invalid):
+    """Events are not kept any more."""
 
 
 class DocumentInvalid(HeadwaterError):

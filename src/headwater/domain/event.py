@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
+from headwater.domain.crawler import Crawler
 from headwater.domain.external import External
 from headwater.domain.relational import RelationalObject
 from headwater.domain.stream import LogEntry
@@ -13,7 +16,18 @@ from headwater.domain.task import Reason, Task
 #: What an object belongs to, as its fields are called.
 _BELONGS_TO = ("stream", "crawler", "external")
 #: What is told of a task beside that.
-_TASK = ("attempt", "code", "state", "reason", "message", "docs", "rejected")
+_TASK = ("attempt", "code", "state", "reason", "message", "docs", "rejected", "retry_at")
+#: Every event, by what it is about.
+WORDS = {
+    "task": (
+        *("created", "running", "reported", "done", "withheld", "published", "failed", "timed_out", "stopped"),
+        *("retried", "deleted", "restored", "updated", "purged"),
+    ),
+    "stream": ("created", "changed", "updated", "deleted"),
+    "crawler": ("created", "updated", "skipped", "deleted"),
+    "external": ("created", "updated", "published", "deleted"),
+}
+TYPES = frozenset(f"{kind}.{word}" for kind, words in WORDS.items() for word in words)
 _BY_REASON = {Reason.GATE_FAILED: "withheld", Reason.PUBLISHED_BY_USER: "published"}
 
 
@@ -33,6 +47,30 @@ class Event:
     task: str | None = None
     #: What is worth knowing without asking; small, and without secrets.
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """Which events somebody wants to hear of: those of which everything holds that is given."""
+
+    stream: str | None = None
+    crawler: str | None = None
+    #: That task alone or among others.
+    task: str | None = None
+    #: Of these types; ``task`` is every event of a task.
+    types: frozenset[str] = frozenset()
+    #: Of that moment or later.
+    since: datetime | None = None
+
+    def takes(self, event: Event) -> bool:
+        """Tell whether an event is wanted."""
+        return (
+            self.stream in {None, event.stream}
+            and self.crawler in {None, event.crawler}
+            and (self.task in {None, event.task} or self.task in (event.data.get("tasks") or ()))
+            and (not self.types or event.type in self.types or event.type.partition(".")[0] in self.types)
+            and (self.since is None or event.at >= self.since)
+        )
 
 
 def creation(kind: str, value: RelationalObject) -> Event:
@@ -56,6 +94,11 @@ def publication(external: External, version: int | None, *, at: datetime) -> Eve
     return _of("external", "published", external, at=at, published=version)
 
 
+def skip(crawler: Crawler, why: str, *, at: datetime) -> Event:
+    """Return what is told when a run of a crawler that was due was not started."""
+    return _of("crawler", "skipped", crawler, at=at, why=why)
+
+
 def stream_event(entry: LogEntry, *, crawler: str | None = None) -> Event:
     """Return what is told of a stream that shows something else than before."""
     data: dict[str, Any] = {
@@ -71,7 +114,9 @@ def stream_event(entry: LogEntry, *, crawler: str | None = None) -> Event:
 
 def _of(kind: str, word: str, value: RelationalObject, *, at: datetime, **more: Any) -> Event:
     about = {kind: value.fid} | {name: getattr(value, name) for name in _BELONGS_TO if hasattr(value, name)}
-    told = {name: getattr(value, name) for name in _TASK} if isinstance(value, Task) else {}
+    told: dict[str, Any] = (
+        msgspec.to_builtins({name: getattr(value, name) for name in _TASK}) if isinstance(value, Task) else {}
+    )
     return Event(
         at=at,
         type=f"{kind}.{word}",

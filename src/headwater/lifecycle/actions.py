@@ -189,7 +189,8 @@ def report(
     if task.removed_at is None and not task.is_open and task.reason in REPORTED and task.code == code:
         return task  # said before, and heard
     require_open(task)
-    return _report(tx, task, state, code=code, message=message, detail=detail, at=at, pauses=pauses)
+    moved = _reported(tx, task, state, code=code, message=message, detail=detail, at=at, pauses=pauses)
+    return tasks.change(tx, task, moved, at=at)
 
 
 def stop(tx: Transaction, fid: str, *, vault: Vault, at: datetime) -> Task:
@@ -260,12 +261,15 @@ def started(
     task = told_of(tx, notice, lock=True)
     if task is None:
         return
-    # Kept even when the task has ended meanwhile: the EC has yet to be told so, there.
-    task = tasks.change(tx, task, replace(task, callback=callback), at=at)
-    if task.state is TaskState.RUNNING and code == CODE_RUNNING:
-        tasks.heard(tx, task, at=at)  # what it has reported meanwhile says more than that it took the task
-    elif task.is_open:
-        _report(tx, task, state_of(code), code=code, message=message, detail=detail, at=at, pauses=pauses)
+    told = replace(task, callback=callback)
+    if not task.is_open:
+        tasks.change(tx, task, told, at=at)  # kept: its EC has yet to hear that it has ended, there
+    elif task.state is TaskState.RUNNING and code == CODE_RUNNING:
+        # What it has reported meanwhile says more than that it took the task.
+        tasks.heard(tx, tasks.change(tx, task, told, at=at), at=at)
+    else:
+        moved = _reported(tx, told, state_of(code), code=code, message=message, detail=detail, at=at, pauses=pauses)
+        tasks.change(tx, task, moved, at=at)
 
 
 def not_started(
@@ -313,7 +317,7 @@ def _opened(tx: Transaction, task: Task, external: External, vault: Vault, *, be
     return Opened(task=task, begun=begun, push=external.is_push)
 
 
-def _report(
+def _reported(
     tx: Transaction,
     task: Task,
     state: TaskState,
@@ -324,11 +328,12 @@ def _report(
     at: datetime,
     pauses: Sequence[float],
 ) -> Task:
+    """Return a task as what its crawler says of it makes it, to be stored."""
     reason = None if state in OPEN else Reason.REPORTED
     moved = replace(move(task, state, code=code, at=at, reason=reason, message=message, detail=detail), heard_at=at)
     if state is TaskState.DONE:
         moved = publishing.judge(tx, task, moved, at=at)
-    return tasks.change(tx, task, retries.planned(tx, moved, pauses=pauses, at=at), at=at)
+    return retries.planned(tx, moved, pauses=pauses, at=at)
 
 
 def _params(external: External, stored: Mapping[str, Any], given: Mapping[str, Any], vault: Vault) -> dict[str, Any]:

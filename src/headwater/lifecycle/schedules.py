@@ -58,5 +58,5 @@ def _claimed(tx: Transaction, fid: str, *, at: datetime, dice: Dice) -> Crawler 
 
 
 def _skip(tx: Transaction, crawler: Crawler, why: str, *, at: datetime) -> None:
-    crawlers.skipped(tx, crawler.fid, why, at=at)
+    crawlers.skipped(tx, crawler, why, at=at)
     log.warning("schedule.skipped", crawler=crawler.fid, due_at=crawler.next_run_at, why=why)

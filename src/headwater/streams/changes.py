@@ -1,7 +1,5 @@
 """Following a stream: what changed in it since one of its versions."""
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,13 +15,9 @@ from headwater.domain.stream import Seen, Stream, Visibility
 from headwater.lake import winners
 from headwater.lake.difference import Comparison, Operation
 from headwater.lake.engine import Engine
+from headwater.streams.bell import Bell
 from headwater.streams.reading import each
 from headwater.streams.views import View, require_kept, visibility
-
-#: Seconds until another look when nobody says that a stream changed: another process may have changed it.
-PATIENCE = 1.0
-#: Seconds between two looks, at least: what changes in quick succession is told together.
-REST = 0.05
 
 _CHANGES = (Operation.ADDED, Operation.CHANGED, Operation.REMOVED)
 
@@ -56,9 +50,12 @@ class Follower:
         """Ask the catalog which files matter, and the engine what is in them."""
         self._db = db
         self._engine = engine
-        self._changed = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.is_closed = False
+        self._bell = Bell(db, streams.CHANGED)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it tells nobody anything any more."""
+        return self._bell.is_closed
 
     async def since(self, stream: str, version: int, view: View, *, limit: int | None) -> Changes:
         """Return what changed after a version, up to the one that ``view`` looks at.
@@ -92,29 +89,15 @@ class Follower:
         Raises:
             NotFound, RequestInvalid, VersionForgotten: there is no such stream or version (any more).
         """
-        self._listen()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not self.is_closed:
-                    self._changed.clear()
-                    if await self._db.read(_standing, stream, version) > version:
-                        return True
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PATIENCE):
-                            await self._changed.wait()
-                    await asyncio.sleep(REST)
-        return not self.is_closed and await self._db.read(_standing, stream, version) > version
+
+        async def has_left() -> bool:
+            return await self._db.read(_standing, stream, version) > version
+
+        return await self._bell.until(has_left, seconds=seconds)
 
     def close(self) -> None:
         """Let those who wait go, so that the server can stop."""
-        self.is_closed = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._changed.set)
-
-    def _listen(self) -> None:
-        if self._loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-            self._db.on(streams.CHANGED, lambda: loop.call_soon_threadsafe(self._changed.set))
+        self._bell.close()
 
     async def _gone(self, step: _Step) -> list[str]:
         """Return the erased ids that have not come back."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from headwater.catalog import garbage, inlined, objects, rejects, segments, streams
+from headwater.catalog import events, garbage, inlined, objects, rejects, segments, streams
 from headwater.catalog.database import Database, Transaction
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS
@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 #: Files that are deleted at a time.
 MANY = 500
+#: Events that are forgotten at a time.
+MANY_EVENTS = 10_000
 #: Seconds between two looks.
 REST = 60.0
 
@@ -38,11 +40,20 @@ class Purged:
 class Retention:
     """Purges, once a minute; any number of processes may do so."""
 
-    def __init__(self, db: Database, store: LocalStore, *, keep: timedelta, clock: Callable[[], datetime]) -> None:
-        """Keep what was removed for ``keep``."""
+    def __init__(
+        self,
+        db: Database,
+        store: LocalStore,
+        *,
+        keep: timedelta,
+        keep_events: timedelta | None = None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Keep what was removed for ``keep``, and events for ``keep_events``; None is for ever."""
         self._db = db
         self._store = store
         self._keep = keep
+        self._keep_events = keep_events
         self._clock = clock
 
     async def run(self) -> None:
@@ -54,6 +65,8 @@ class Retention:
         at = self._clock()
         await self.purge(before=at - self._keep, at=at, leave=READERS_LEAVE)
         await self.delete_garbage(at=at)
+        if self._keep_events is not None:
+            await self.forget_events(before=at - self._keep_events)
         return 0
 
     async def purge(self, *, before: datetime, at: datetime, leave: timedelta) -> Purged:
@@ -77,6 +90,16 @@ class Retention:
         if deleted:
             log.info("garbage.deleted", files=deleted)
         return deleted
+
+    async def forget_events(self, *, before: datetime) -> int:
+        """Forget the events from before a moment; return how many there were."""
+        until = await self._db.read(events.place_at, before)
+        forgotten = 0
+        while gone := await self._db.write(events.forget, until=until, limit=MANY_EVENTS):
+            forgotten += gone
+        if forgotten:
+            log.info("events.forgotten", events=forgotten, before=before)
+        return forgotten
 
     def _delete(self, paths: list[str]) -> list[str]:
         """Delete files; return those that are gone."""

@@ -74,6 +74,24 @@ class LogEntry(Record):
 
 
 @dataclass(frozen=True)
+class Event(Record):
+    """Something that has changed."""
+
+    #: Its place among all events; to go on behind it another time.
+    id: int
+    at: datetime
+    #: What happened: ``task.done``, ``stream.changed``, …
+    type: str
+    #: What it is about, or what that belongs to; likewise the others.
+    stream: str | None
+    crawler: str | None
+    external: str | None
+    task: str | None
+    #: What is worth knowing without asking.
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Change:
     """A step from one version of a stream to a later one."""
 

@@ -129,6 +129,8 @@ class Blocking:
             HeadwaterError: as above.
         """
         while (question := walk.question) is not None:
+            if question.pause:
+                self.sleep(question.pause)
             tries = Tries(question, self.patience)
             while True:
                 try:
@@ -140,6 +142,8 @@ class Blocking:
                             break
                         answer.read()
                 except httpx.TransportError as error:
+                    if _has_gone_on(walk, question):
+                        break
                     outcome = tries.broken_off(error, is_repeatable=walk.question is question)
                 self.sleep(tries.pause_after(outcome) or 0.0)
 
@@ -160,6 +164,11 @@ class Blocking:
         content = None if question.content is None else question.content()
         request = _request(self.client, question, content)
         return contextlib.closing(self.client.send(request, stream=True))
+
+
+def _has_gone_on(walk: Walk[Any], question: Question[Any]) -> bool:
+    """Tell whether a walk goes on behind what it was told before a break, with another question."""
+    return walk.question is not None and walk.question is not question
 
 
 def _pieces(answer: httpx.Response, kind: Pieces) -> Iterator[bytes]:
@@ -211,6 +220,8 @@ class Awaiting:
             HeadwaterError: as above.
         """
         while (question := walk.question) is not None:
+            if question.pause:
+                await self.sleep(question.pause)
             tries = Tries(question, self.patience)
             while True:
                 try:
@@ -223,6 +234,8 @@ class Awaiting:
                             break
                         await answer.aread()
                 except httpx.TransportError as error:
+                    if _has_gone_on(walk, question):
+                        break
                     outcome = tries.broken_off(error, is_repeatable=walk.question is question)
                 await self.sleep(tries.pause_after(outcome) or 0.0)
 

@@ -4,7 +4,8 @@
 
     HeadwaterError
     ├── Problem                 Headwater answered that it will not: status, type, title, detail, messages, errors
-    │   ├── RequestInvalid, ParametersInvalid, SchemaInvalid, UploadBroken, VersionForgotten            400
+    │   ├── RequestInvalid, ParametersInvalid, SchemaInvalid, UploadBroken, VersionForgotten,
+    │   │   EventForgotten                                                                          400
     │   ├── NotAuthenticated                                                                            401
     │   ├── NotAllowed                                                                                  403
     │   ├── NotFound                                                                                    404
@@ -83,6 +84,10 @@ class UploadBroken(Problem):
 
 class VersionForgotten(Problem):
     """A stream version is purged."""
+
+
+class EventForgotten(Problem):
+    """Events behind the last one that was heard are purged."""
 
 
 class NotAuthenticated(Problem):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from headwater_client.answers import AuditEntry, Link
+from headwater_client import happenings, parts
+from headwater_client.answers import AuditEntry, Event, Link
 from headwater_client.asking import TIMEOUT, USER_AGENT, Awaiting, Blocking
 from headwater_client.awaited_writer import AsyncTaskWriter
 from headwater_client.crawlers import Crawlers
@@ -17,7 +18,7 @@ from headwater_client.externals import Externals
 from headwater_client.objects import BegunTask, UploadTarget
 from headwater_client.parts import PAGE
 from headwater_client.patience import Patience
-from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, walk
+from headwater_client.questions import D, Pages, Part, Question, Ref, Walk, call, fid_of, given, walk
 from headwater_client.streams import Streams
 from headwater_client.tasks import Tasks
 from headwater_client.writer import TaskWriter
@@ -67,6 +68,41 @@ class _Everything(Part[D]):
         about = None if object is None else fid_of(object)
         filters = given(key=key, action=action, type=type, object=about, limit=PAGE, **moments)
         return Pages("/audit", AuditEntry.read, filters)
+
+    @walk
+    def events(
+        self,
+        *,
+        stream: Ref | None = None,
+        crawler: Ref | None = None,
+        task: Ref | None = None,
+        type: str | Sequence[str] | None = None,  # noqa: A002 - named so on the wire
+        since: datetime | str | None = None,
+        last_event_id: int | None = None,
+        follow: bool = True,
+    ) -> Walk[Event]:
+        """Iterate over what happens, each event once and in order, from now on and without end; leave it to end it.
+
+        A connection that breaks, or a server that is started anew, is waited for, and nothing is missed. Who keeps
+        the ``id`` of the last event goes on behind it another time.
+
+        Args:
+            stream: only events about that stream; ``crawler`` and ``task`` likewise.
+            crawler: see there.
+            task: see there.
+            type: only events of these types: ``task.done``, or ``task`` for all that begin so.
+            since: only events of that moment or later, with those that are kept; with a time zone.
+            last_event_id: begin behind that event; 0 is before all that are kept.
+            follow: False tells those that there are, from the oldest on unless something else is said, and ends.
+
+        Raises:
+            EventForgotten: events behind ``last_event_id`` are purged.
+        """
+        params = happenings.filters(stream, crawler, task, type, since)
+        if follow:
+            return happenings.Listening(params, None if last_event_id is None else str(last_event_id))
+        params |= {"feed": "normal", "last_event_id": last_event_id, "limit": parts.PAGE}
+        return Pages(happenings.PATH, Event.read, params)
 
     @call
     def openapi(self) -> Question[dict[str, Any]]:

@@ -60,6 +60,8 @@ class Question(Generic[T]):
     into: Path | None = None
     #: Seconds without a byte after which the try has failed; None is the client's.
     patience: float | None = None
+    #: Seconds before it is asked, of one that goes on where an answer ended that should not.
+    pause: float = 0.0
 
 
 class Pieces(Enum):

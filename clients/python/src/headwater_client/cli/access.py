@@ -20,7 +20,13 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 #: Tells the server that a task was started from the command line.
 USER_AGENT = f"headwater-cli/{version('headwater-client')} (python)"
 #: What a Headwater answers with.
-ANSWERS = {"application/json", "application/x-ndjson", "text/csv", "application/vnd.apache.parquet"}
+ANSWERS = {
+    "application/json",
+    "application/x-ndjson",
+    "text/csv",
+    "text/event-stream",
+    "application/vnd.apache.parquet",
+}
 #: Seconds for which a call is tried again: somebody is looking at an empty line.
 PATIENCE = 3.0
 

@@ -27,6 +27,7 @@ OWN = {
     "externals": "externals",
     "crawlers": "crawlers",
     "audit": "audit",
+    "events": "events",
 }
 #: The entry points by which others add commands, each the name of one, and the typer that has it.
 GROUP = "headwater.commands"
