@@ -20,6 +20,7 @@ from headwater.domain.fid import new_fid
 from headwater.domain.reject import Reject
 from headwater.domain.stream import Segment, Stream
 from headwater.domain.task import Origin, Publish, Task, TaskFilter, TaskState
+from headwater.domain.webhook import Delivery, DeliveryState, Webhook
 from headwater.ingest.intake import Limits
 from headwater.ingest.replay import Replayed, Replays
 from headwater.ingest.upload import Receipt, Uploads
@@ -109,6 +110,33 @@ def a_segment(task: Task, **fields: Any) -> Segment:
         "created_at": AT,
     }
     return Segment(**(base | fields))
+
+
+def a_webhook(at: datetime = AT, *, vault: Vault | None = None, **fields: Any) -> Webhook:
+    """A webhook that wants every event."""
+    base = {
+        "url": "https://receiver.test/hook",
+        "since": 0,
+        "sealed_secret": (vault or Vault(SECRET)).seal("whsec_c2VjcmV0IGZvciB0ZXN0cywgbG9uZyBlbm91Z2g="),
+    }
+    return Webhook(**(_common(at) | base | fields))
+
+
+def a_delivery(webhook: Webhook, at: datetime = AT, **fields: Any) -> Delivery:
+    """A delivery that waits to be sent."""
+    fid = new_fid(at)
+    base = {
+        "fid": fid,
+        "webhook": webhook.fid,
+        "event": None,
+        "type": "task.done",
+        "body": "{}",
+        "lane": fid,
+        "state": DeliveryState.PENDING,
+        "due_at": at,
+        "created_at": at,
+    }
+    return Delivery(**(base | fields))
 
 
 def ndjson(docs: list[dict[str, Any]]) -> bytes:
@@ -216,7 +244,7 @@ class World:
     async def use_version(self, of: Task | Crawler, version: int) -> None:
         """Let runs begin with a version of the External of a task or crawler."""
         external: External = await self.db.read(objects.get, EXTERNALS, of.external)
-        await self.db.write(externals.publish, external, version)
+        await self.db.write(externals.publish, external, version, at=self.at)
 
     async def rejects(self, task: Task, attempt: int | None = None) -> list[Reject]:
         """What was kept aside of a task's present attempt, or of another one."""

@@ -28,6 +28,8 @@ _PATIENCE = 120.0
 _SEPARATOR = "\x1e"
 #: What of a page's variables its programs find in their environment.
 _VARIABLES = ("HW", "KEY", "STREAM", "EXTERNAL", "CRAWLER", "TASK")
+#: What is served is served with: receivers of webhooks are on this machine.
+_SETTINGS = {"HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true"}
 #: What differs from run to run, and what stands for it in a comparison.
 _PASSING = {
     r"\b[0-9a-f]{32}\b": "FID",
@@ -85,7 +87,9 @@ def serving(folder: Path) -> Iterator[Served]:
     command = [Path(sys.executable).with_name("headwater"), "serve", "--data", server.data, "--port", str(port)]
     with (
         server.log.open("w") as log,
-        subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=log) as process,
+        subprocess.Popen(
+            command, cwd=folder, env=environment(**_SETTINGS), stdout=subprocess.DEVNULL, stderr=log
+        ) as process,
     ):
         try:
             _wait_for(server, process)

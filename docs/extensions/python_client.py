@@ -41,7 +41,7 @@ def markdown() -> str:
     """Return the page's part on calls and errors."""
     headwater = Headwater("http://127.0.0.1", "none")
     parts = {"streams": headwater.streams, "externals": headwater.externals, "crawlers": headwater.crawlers}
-    parts["tasks"] = headwater.tasks
+    parts |= {"tasks": headwater.tasks, "webhooks": headwater.webhooks}
     told = ["## TaskWriter", *_class("TaskWriter", TaskWriter), "## Headwater", *_class("Headwater", Headwater)]
     for name, part in parts.items():
         # The first line of its docstring is what it is called; what stands below, if anything, is for readers.

@@ -20,6 +20,7 @@ from headwater.api import (
     bulk,
     checking,
     crawlers,
+    deliveries,
     ec,
     errors,
     exporting,
@@ -37,6 +38,7 @@ from headwater.api import (
     tasks,
     undo,
     versions,
+    webhooks,
 )
 from headwater.api.allowance import Allowance
 from headwater.api.allowance import cells as allowance_cells
@@ -60,7 +62,9 @@ from headwater.lake.engine import Engine
 from headwater.lake.inlining import Inlined
 from headwater.lake.store import LocalStore
 from headwater.lifecycle.dispatcher import Dispatcher
+from headwater.lifecycle.mailing import Mailer
 from headwater.lifecycle.outbound import Outbound
+from headwater.lifecycle.postman import Postman
 from headwater.lifecycle.scheduler import Scheduler
 from headwater.preparation import prepare, secret_key
 from headwater.settings import Settings
@@ -153,6 +157,8 @@ def create_app(
         undo,
         bulk,
         audit,
+        webhooks,
+        deliveries,
         ec,
         rejects,
         exporting,
@@ -211,6 +217,9 @@ async def running(
             pauses=settings.notice_pauses,
             retry_pauses=settings.retry_pauses,
         )
+        mailer = Mailer(is_private_allowed=settings.webhook_private_addresses, answer_within=settings.webhook_timeout)
+        stack.push_async_callback(mailer.close)
+        postman = Postman(db, mailer, vault=vault, clock=now, dice=random, pauses=settings.webhook_pauses)
         follower = Follower(db, engine)
         stack.callback(follower.close)
         stack.push_async_callback(_cancelled, asyncio.create_task(_watch_memory(engine, meters)))
@@ -221,6 +230,7 @@ async def running(
             stack.callback(patient.close)
             for loop in (
                 dispatcher.run(),
+                postman.run(),
                 Scheduler(db, vault=vault, clock=now, dice=random).run(),
                 Tally(db, patient).run(),
                 Compaction(db, patient, store, clock=now).run(),
@@ -248,6 +258,7 @@ async def running(
             effects=Effects(db, engine),
             eraser=Eraser(db, engine, store, clock=now),
             outbound=outbound,
+            postman=postman,
             vault=vault,
             clock=now,
             public_url=settings.reached_at,
@@ -261,6 +272,7 @@ async def running(
             meters=meters,
             surveyor=Surveyor(db),
             doctor=Doctor(db, store, engine),
+            is_private_allowed=settings.webhook_private_addresses,
         )
 
 

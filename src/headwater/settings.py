@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from headwater.catalog.database import check_url
 from headwater.catalog.vault import SHORTEST_SECRET
+from headwater.domain.webhook import PAUSES
 
 PREFIX = "HEADWATER_"
 #: Names another file than ``FILE``.
@@ -132,6 +133,17 @@ class Settings(BaseSettings):
     ] = Field(
         default=(60.0, 300.0, 900.0, 3600.0),
         description="Seconds before each automatic retry of a task; the last one holds for all that follow.",
+    )
+    webhook_pauses: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
+        default=PAUSES,
+        description="Seconds between tries to deliver to a webhook; there is one try more than pauses.",
+    )
+    webhook_timeout: float = Field(
+        default=20.0, gt=0, le=30, description="Seconds within which the receiver of a webhook has to answer."
+    )
+    webhook_private_addresses: bool = Field(
+        default=False,
+        description="Whether webhooks may lead to private, loopback and link-local addresses, and to plain http.",
     )
     otlp_endpoint: str | None = Field(
         default=None,

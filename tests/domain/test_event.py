@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders import AT, a_crawler, a_stream, a_task, an_external
+from builders import AT, a_crawler, a_stream, a_task, a_webhook, an_external
 from headwater.domain.event import creation, deletion, edit, publication, stream_event
 from headwater.domain.stream import Change, LogEntry
 from headwater.domain.task import Reason, TaskState
@@ -73,3 +73,12 @@ def test_a_stream_tells_its_version_and_what_made_it():
     told = stream_event(entry)
     assert (told.type, told.stream) == ("stream.changed", "s")
     assert told.data == {"stream_version": 7, "change": "remove", "attempt": None, "docs": 9, "tasks": ["a", "b"]}
+
+
+def test_what_no_column_is_for_is_told_with_the_rest():
+    webhook = a_webhook(meta={"name": "Chat"})
+    told = creation("webhook", webhook)
+    assert (told.type, told.stream, told.task) == ("webhook.created", None, None)
+    assert told.data == {"webhook": webhook.fid, "version": 1, "name": "Chat"}
+    about = creation("webhook", a_webhook(stream="5" * 32, crawler="c" * 32))
+    assert (about.stream, about.crawler) == ("5" * 32, "c" * 32)

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from headwater.lifecycle.outbound import LONGEST_ANSWER, Accepted, Again, GuardedTransport, Outbound, Refused, Target
+from headwater.lifecycle.outbound import LONGEST_ANSWER, Accepted, Again, Outbound, Refused, Target
 
 
 def a_target(endpoint, **fields):
@@ -116,7 +116,7 @@ def server():
 
 async def test_a_real_ec_is_called_by_its_name_at_any_of_its_addresses(server):
     made = server(b'{"success": true}')
-    outbound = Outbound(GuardedTransport())
+    outbound = Outbound()
     outcome = await outbound.start(a_target(f"http://localhost:{made.server_port}"), {"fid": "x"})
     await outbound.close()
     assert isinstance(outcome, Accepted)
@@ -125,7 +125,7 @@ async def test_a_real_ec_is_called_by_its_name_at_any_of_its_addresses(server):
 
 async def test_an_answer_without_end_is_not_read_to_its_end(server):
     made = server(b"[" * (4 * LONGEST_ANSWER))
-    outbound = Outbound(GuardedTransport())
+    outbound = Outbound()
     outcome = await outbound.start(a_target(f"http://127.0.0.1:{made.server_port}"), {})
     await outbound.close()
     assert isinstance(outcome, Refused)

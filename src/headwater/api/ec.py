@@ -127,7 +127,7 @@ async def upload(
     if receipt.replayed:
         backend.meters.replayed()
     else:
-        backend.meters.accepted(docs=receipt.count, size=receipt.bytes)
+        backend.meters.accepted(docs=receipt.count, size=receipt.bytes, rejected=receipt.rejected or 0)
     # On the line that the log has of each request.
     structlog.contextvars.bind_contextvars(docs=receipt.count, bytes=receipt.bytes)
     headers = {"Idempotency-Replayed": "true"} if receipt.replayed else {}

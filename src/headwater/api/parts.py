@@ -21,6 +21,7 @@ from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.store import LocalStore
 from headwater.lifecycle.outbound import Outbound
+from headwater.lifecycle.postman import Postman
 from headwater.streams.changes import Follower
 from headwater.streams.effects import Effects
 from headwater.streams.erasure import Eraser
@@ -48,6 +49,7 @@ class Parts:
     effects: Effects
     eraser: Eraser
     outbound: Outbound
+    postman: Postman
     vault: Vault
     clock: Callable[[], datetime]
     #: Where ECs reach this Headwater.
@@ -59,6 +61,8 @@ class Parts:
     meters: Meters
     surveyor: Surveyor
     doctor: Doctor
+    #: Whether webhooks may lead to private addresses.
+    is_private_allowed: bool
     acquaintances: Acquaintances = field(default_factory=Acquaintances)
     #: Checks of all documents that go on at once: others wait, so that threads are left to those who read.
     checks: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_CHECKS))

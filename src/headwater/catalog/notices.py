@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, select, update
 
-from headwater.catalog import tables
+from headwater.catalog import leases, tables
 from headwater.catalog.database import Transaction
 
 _notices = tables.notices.c
@@ -61,22 +61,7 @@ def claim(tx: Transaction, *, at: datetime, lease: timedelta, limit: int) -> lis
     """
     earlier = tables.notices.alias()
     first = select(func.min(earlier.c.fid)).where(earlier.c.task == _notices.task).scalar_subquery()
-    wanted = (
-        select(tables.notices)
-        .where(_notices.due_at <= at, or_(_notices.leased_until.is_(None), _notices.leased_until <= at))
-        .where(_notices.fid == first)
-        .order_by(_notices.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    found = tx.values(wanted, Notice)
-    if found:
-        tx.execute(
-            update(tables.notices)
-            .where(_notices.fid.in_([notice.fid for notice in found]))
-            .values(leased_until=at + lease, tries=_notices.tries + 1)
-        )
-    return found
+    return leases.claim(tx, tables.notices, Notice, _notices.fid == first, at=at, lease=lease, limit=limit)
 
 
 def put_off(tx: Transaction, notice: Notice, *, until: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Relational objects: what streams, externals, crawlers and tasks have in common."""
+"""Relational objects: what streams, externals, crawlers, tasks and webhooks have in common."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headwater.catalog import events, tables
+from headwater.catalog import events, tables, webhook_tables
 from headwater.catalog.audit import changed_fields
 from headwater.catalog.database import Transaction
 from headwater.domain.crawler import Crawler
@@ -20,6 +20,7 @@ from headwater.domain.fid import is_fid
 from headwater.domain.relational import RelationalObject
 from headwater.domain.stream import Stream
 from headwater.domain.task import Task
+from headwater.domain.webhook import Webhook
 
 T = TypeVar("T", bound=RelationalObject)
 
@@ -57,8 +58,9 @@ EXTERNALS = Kind(
 )
 CRAWLERS = Kind(name="crawlers", table=tables.crawlers, rows=select(tables.crawlers), value=Crawler)
 TASKS = Kind(name="tasks", table=tables.tasks, rows=select(tables.tasks), value=Task)
+WEBHOOKS = Kind(name="webhooks", table=webhook_tables.webhooks, rows=select(webhook_tables.webhooks), value=Webhook)
 
-KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (STREAMS, EXTERNALS, CRAWLERS, TASKS)}
+KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (STREAMS, EXTERNALS, CRAWLERS, TASKS, WEBHOOKS)}
 
 
 def get(tx: Transaction, kind: Kind[T], fid: str, *, lock: bool = False) -> T:

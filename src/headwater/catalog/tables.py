@@ -32,7 +32,7 @@ metadata = MetaData(
 _FID = String(32)
 
 
-def _common() -> list[Column[object]]:
+def common() -> list[Column[object]]:
     """The columns that every relational object has."""
     return [
         Column("fid", _FID, primary_key=True),
@@ -46,7 +46,7 @@ def _common() -> list[Column[object]]:
 streams = Table(
     "streams",
     metadata,
-    *_common(),
+    *common(),
     Column("stream_version", BigInteger, nullable=False),
     Column("top_layer", BigInteger, nullable=False),
     Column("docs", BigInteger, nullable=False),
@@ -61,7 +61,7 @@ streams = Table(
     ),
 )
 
-externals = Table("externals", metadata, *_common(), Column("published", Integer))
+externals = Table("externals", metadata, *common(), Column("published", Integer))
 
 # Old versions are kept: a task is checked by the definition that it was started with.
 external_versions = Table(
@@ -96,7 +96,7 @@ credentials = Table(
 crawlers = Table(
     "crawlers",
     metadata,
-    *_common(),
+    *common(),
     Column("external", _FID, ForeignKey("externals.fid"), nullable=False, index=True),
     # Unique: this index, not a check in code, is the rule of one crawler for a stream.
     Column("stream", _FID, ForeignKey("streams.fid"), nullable=False, unique=True),
@@ -130,7 +130,7 @@ UNSETTLED = "NOT is_compact"
 tasks = Table(
     "tasks",
     metadata,
-    *_common(),
+    *common(),
     Column("crawler", _FID, ForeignKey("crawlers.fid"), nullable=False, index=True),
     Column("stream", _FID, ForeignKey("streams.fid"), nullable=False),
     Column("external", _FID, nullable=False),

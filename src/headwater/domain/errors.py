@@ -20,6 +20,7 @@
     │   ├── LoginUnusable
     │   ├── StreamTaken
     │   ├── InUse
+    │   ├── WebhookDisabled
     │   ├── MovedMeanwhile
     │   └── UploadInFlight
     ├── VersionMismatch
@@ -173,6 +174,10 @@ class StreamTaken(Conflict):
 
 class InUse(Conflict):
     """Object is in use."""
+
+
+class WebhookDisabled(Conflict):
+    """Webhook is disabled."""
 
 
 class MovedMeanwhile(Conflict):

@@ -26,6 +26,7 @@ WORDS = {
     "stream": ("created", "changed", "updated", "deleted"),
     "crawler": ("created", "updated", "skipped", "deleted"),
     "external": ("created", "updated", "published", "deleted"),
+    "webhook": ("created", "updated", "deleted"),
 }
 TYPES = frozenset(f"{kind}.{word}" for kind, words in WORDS.items() for word in words)
 _BY_REASON = {Reason.GATE_FAILED: "withheld", Reason.PUBLISHED_BY_USER: "published"}
@@ -117,6 +118,8 @@ def _of(kind: str, word: str, value: RelationalObject, *, at: datetime, **more: 
     told: dict[str, Any] = (
         msgspec.to_builtins({name: getattr(value, name) for name in _TASK}) if isinstance(value, Task) else {}
     )
+    # What no column is for is told with the rest.
+    own = {} if kind in Event.__annotations__ else {kind: value.fid}
     return Event(
         at=at,
         type=f"{kind}.{word}",
@@ -124,7 +127,7 @@ def _of(kind: str, word: str, value: RelationalObject, *, at: datetime, **more: 
         crawler=about.get("crawler"),
         external=about.get("external"),
         task=about.get("task"),
-        data={"version": value.version, "name": value.meta.get("name"), **told, **more},
+        data={**own, "version": value.version, "name": value.meta.get("name"), **told, **more},
     )
 
 

@@ -1,7 +1,5 @@
 """The loop that delivers notices to ECs and ends tasks that fell silent. Any number of processes may run it."""
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,6 +16,7 @@ from headwater.catalog.vault import Vault
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.task import CODE_FAILED, TaskState
 from headwater.lifecycle import actions, endings, retries
+from headwater.lifecycle.errands import Errands
 from headwater.lifecycle.outbound import ANSWER_WITHIN, Accepted, Again, Outbound, Refused, Target
 
 log = structlog.get_logger(__name__)
@@ -62,17 +61,15 @@ class Dispatcher:
         self._public_url = public_url
         self._clock = clock
         self._pauses = pauses
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._woken = asyncio.Event()
+        self._errands = Errands(fault="notice.not_settled")
 
     async def run(self) -> None:
         """Work until cancelled."""
-        loop = asyncio.get_running_loop()
-        self._db.on(notices.WAITING, lambda: loop.call_soon_threadsafe(self._woken.set))
+        self._errands.wake_on(self._db, notices.WAITING)
         listening = False
         try:
             while True:
-                self._woken.clear()
+                self._errands.begin_turn()
                 try:
                     if not listening:
                         await self._db.write(tasks.pardon, at=self._clock(), grace=GRACE)
@@ -83,37 +80,24 @@ class Dispatcher:
                     # Nobody could be heard meanwhile, so that those who seem silent are pardoned as after a restart.
                     log.exception("dispatcher.turn_failed")
                     listening = False
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REST):
-                        await self._woken.wait()
+                await self._errands.rest(REST)
         finally:
-            for delivery in self._under_way:
-                delivery.cancel()
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+            await self._errands.cancel()
 
     async def turn(self, *, at: datetime) -> None:
         """End what fell silent, and begin to deliver what is due."""
         end = partial(endings.time_out, vault=self._vault, at=at, limit=MOST_SILENT, pauses=self._retry_pauses)
         while await self._db.write(end) == MOST_SILENT:
             pass
-        free = MOST_AT_ONCE - len(self._under_way)
+        free = MOST_AT_ONCE - len(self._errands)
         if free <= 0:
             return
         for notice in await self._db.write(notices.claim, at=at, lease=LEASE, limit=free):
-            delivery = asyncio.create_task(self._deliver(notice))
-            self._under_way.add(delivery)
-            delivery.add_done_callback(self._delivered)
+            self._errands.begin(self._deliver(notice))
 
     async def idle(self) -> None:
         """Wait until nothing is being delivered."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
-
-    def _delivered(self, delivery: asyncio.Task[None]) -> None:
-        self._under_way.discard(delivery)
-        self._woken.set()
-        if not delivery.cancelled() and (fault := delivery.exception()) is not None:
-            log.error("notice.not_settled", exc_info=fault)
+        await self._errands.idle()
 
     async def _deliver(self, notice: Notice) -> None:
         try:

@@ -1,7 +1,6 @@
 """Calls to ECs over HTTP, and what their answers mean."""
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from headwater.domain.schema import cut
 from headwater.domain.spans import span, traceparent, under
 from headwater.domain.storable import unstorable
 from headwater.domain.task import CODE_RUNNING, state_of
+from headwater.lifecycle.addresses import AddressRefused, GuardedTransport, no_crawler_at
 
 #: Seconds within which an EC has to answer.
 ANSWER_WITHIN = 30.0
@@ -25,15 +25,9 @@ LONGEST_ANSWER = 64 << 10
 #: Redirects that are followed, on the same host.
 MOST_REDIRECTS = 3
 
-#: Cloud metadata services that are not link-local.
-_METADATA = {ipaddress.ip_address("fd00:ec2::254"), ipaddress.ip_address("100.100.100.200")}
 _REDIRECTS = {301, 302, 303, 307, 308}
 #: Answers with which an EC says that it does not know the call, or what it is told the end of.
 _NOT_KNOWN = {404, 405, 410, 501}
-
-
-class AddressRefused(Exception):
-    """An EC's address is one that Headwater does not call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +84,7 @@ class Outbound:
     def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
         """Call through ``transport``; by default the network, without the addresses that are nobody's EC."""
         self._client = httpx.AsyncClient(
-            transport=transport or GuardedTransport(), timeout=ANSWER_WITHIN, follow_redirects=False
+            transport=transport or GuardedTransport(no_crawler_at), timeout=ANSWER_WITHIN, follow_redirects=False
         )
 
     async def close(self) -> None:
@@ -180,48 +174,6 @@ class Outbound:
                 )
             where = onward
         return Refused(why=f"the crawler redirects more than {MOST_REDIRECTS} times")
-
-
-class GuardedTransport(httpx.AsyncBaseTransport):
-    """The network, but for addresses at which no EC lives and secrets may: link-local ones and metadata services.
-
-    A name is looked up once, and the address that was checked is the one that is called.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport | None = None) -> None:
-        self._inner = inner or httpx.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request.
-
-        Raises:
-            AddressRefused: its host is none that Headwater calls.
-            httpx.TransportError: it could not be sent.
-        """
-        host = request.url.host
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, request.url.port)
-        except OSError as error:
-            raise httpx.ConnectError(f"{host} has no address: {error.strerror or error}") from error
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        for address in addresses:
-            plain = getattr(address, "ipv4_mapped", None) or address
-            if plain.is_link_local or plain in _METADATA:
-                raise AddressRefused(f"{host} is at {address}, a link-local or metadata address, which is not called")
-        # The host stays in the Host header, and in the TLS handshake.
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        fault: httpx.ConnectError | None = None
-        for address in dict.fromkeys(addresses):
-            request.url = request.url.copy_with(host=str(address))
-            try:
-                return await self._inner.handle_async_request(request)
-            except httpx.ConnectError as error:
-                fault = error  # localhost is often two addresses, and an EC at one of them
-        raise fault or httpx.ConnectError(f"{host} has no address")
-
-    async def aclose(self) -> None:
-        """Let go of the connections."""
-        await self._inner.aclose()
 
 
 async def _read(response: httpx.Response) -> bytes:

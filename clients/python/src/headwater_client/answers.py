@@ -259,3 +259,24 @@ class Replayed(Record):
     rejected: int
     #: The stream version that shows the documents; None if there are none, or if they wait with their task.
     stream_version: int | None
+
+
+@dataclass(frozen=True)
+class Delivery(Record):
+    """What is sent to a webhook of an event."""
+
+    #: What the receiver gets as ``webhook-id``.
+    id: str
+    webhook: str
+    #: The event; None of a test.
+    event: int | None
+    type: str
+    #: ``pending``, ``delivered`` or ``failed``.
+    state: str
+    #: When it is tried next; None once it is settled.
+    due_at: datetime | None
+    created_at: datetime
+    settled_at: datetime | None
+    payload: Mapping[str, Any]
+    #: Every try: ``number``, ``at``, ``duration_ms``, ``status``, ``answer``, ``error``.
+    attempts: Sequence[Mapping[str, Any]]

@@ -12,7 +12,7 @@
     │   ├── MethodNotAllowed                                                                            405
     │   ├── DocumentInvalid                                                                             406
     │   ├── TaskClosed, TaskRemoved, TaskPurged, NothingToPublish, NoLogin, LoginUnfinished,
-    │   │   LoginUnusable, StreamTaken, InUse, MovedMeanwhile, UploadInFlight                           409
+    │   │   LoginUnusable, StreamTaken, InUse, WebhookDisabled, MovedMeanwhile, UploadInFlight          409
     │   ├── VersionMismatch                                                                             412
     │   ├── UploadTooLarge, DocumentTooLarge, RequestTooLarge                                           413
     │   ├── ContentTypeUnknown, EncodingUnknown                                                         415
@@ -144,6 +144,10 @@ class StreamTaken(Problem):
 
 class InUse(Problem):
     """A crawler uses the object."""
+
+
+class WebhookDisabled(Problem):
+    """Nothing is sent to the webhook, until it is enabled again."""
 
 
 class MovedMeanwhile(Problem):

@@ -21,6 +21,7 @@ from headwater_client.patience import Patience
 from headwater_client.questions import D, Pages, Part, Question, Ref, Walk, call, fid_of, given, walk
 from headwater_client.streams import Streams
 from headwater_client.tasks import Tasks
+from headwater_client.webhooks import Webhooks
 from headwater_client.writer import TaskWriter
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class _Everything(Part[D]):
         self.externals: Externals[D] = Externals(driver)
         self.crawlers: Crawlers[D] = Crawlers(driver)
         self.tasks: Tasks[D] = Tasks(driver)
+        self.webhooks: Webhooks[D] = Webhooks(driver)
 
     @walk
     def links(self, around: Ref) -> Pages[Link]:

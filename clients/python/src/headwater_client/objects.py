@@ -43,6 +43,7 @@ _MOMENTS = {
     *("retry_at", "next_run_at"),
     *("issued_at", "expires_at", "renewed_at"),
     *("written_at", "at"),
+    *("disabled_at", "failing_since", "former_secret_until", "due_at", "settled_at"),
 }
 
 
@@ -51,7 +52,7 @@ class Object(Record):
     """A relational object."""
 
     fid: str
-    #: The plural path name: ``streams``, ``externals``, ``crawlers`` or ``tasks``.
+    #: The plural path name: ``streams``, ``externals``, ``crawlers``, ``tasks`` or ``webhooks``.
     type: str
     #: Grows with each edit.
     version: int
@@ -277,3 +278,38 @@ class BegunTask(Task):
         target = payload.get("upload")
         upload = None if target is None else UploadTarget(endpoint=target["endpoint"], token=target["token"])
         return replace(cls.read(known), upload=upload, already_running=already_running)
+
+
+@dataclass(frozen=True)
+class Webhook(Object):
+    """Where events are posted to."""
+
+    url: str
+    #: Types of events, ``task.done``, or all of an object's, ``task.*``; none: all there are.
+    types: Sequence[str]
+    #: Only what is about these; None: about any.
+    stream: str | None
+    crawler: str | None
+    enabled: bool
+    #: Since when nothing is sent, and why.
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    #: Since when nothing but failures came.
+    failing_since: datetime | None
+    #: Until when the secret before the present one signs as well.
+    former_secret_until: datetime | None
+
+
+@dataclass(frozen=True)
+class MadeWebhook(Webhook):
+    """A webhook that was set up, or given another secret."""
+
+    #: What its receiver verifies signatures with; not shown again.
+    secret: str = field(default="", repr=False)
+
+    @classmethod
+    def made(cls, payload: Mapping[str, Any]) -> Self:
+        """Return what the answer tells."""
+        # The secret is said this once, and is not for logs: what was answered is kept without it.
+        known = {name: value for name, value in payload.items() if name != "secret"}
+        return replace(cls.read(known), secret=payload["secret"])

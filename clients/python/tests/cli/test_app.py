@@ -14,6 +14,7 @@ COMMANDS = {
     "streams": {"list", "show", "create", "delete", "docs", "export", "log"},
     "externals": {"list", "show", "register", "versions", "publish", "check", "credentials", "forget", "login"},
     "crawlers": {"list", "show", "create"},
+    "webhooks": {"list", "show", "create", "delete", "deliveries", "test", "replay"},
 }
 
 

@@ -28,6 +28,7 @@ OWN = {
     "crawlers": "crawlers",
     "audit": "audit",
     "events": "events",
+    "webhooks": "webhooks",
 }
 #: The entry points by which others add commands, each the name of one, and the typer that has it.
 GROUP = "headwater.commands"

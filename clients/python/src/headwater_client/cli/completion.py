@@ -32,6 +32,11 @@ def tasks(incomplete: str) -> list[tuple[str, str]]:
     return _begun("tasks", incomplete)
 
 
+def webhooks(incomplete: str) -> list[tuple[str, str]]:
+    """Return the webhooks."""
+    return _begun("webhooks", incomplete)
+
+
 def _begun(kind: str, incomplete: str) -> list[tuple[str, str]]:
     try:
         found = list(_choices(kind))

@@ -10,7 +10,7 @@ from headwater_client.cli.endings import Code, Refusal
 
 if TYPE_CHECKING:
     from headwater_client.headwater import Headwater
-    from headwater_client.objects import Crawler, External, Stream, Task
+    from headwater_client.objects import Crawler, External, Stream, Task, Webhook
 
 _FID = re.compile(r"[0-9a-f]{32}")
 #: Fids that a message lists.
@@ -50,6 +50,11 @@ def crawler(headwater: Headwater, ref: str) -> Crawler:
 def task(headwater: Headwater, ref: str) -> Task:
     """Return the task of that fid or name; raises as ``stream``."""
     return _found(headwater.tasks, ref, "task")
+
+
+def webhook(headwater: Headwater, ref: str) -> Webhook:
+    """Return the webhook of that fid or name; raises as ``stream``."""
+    return _found(headwater.webhooks, ref, "webhook")
 
 
 def _found(shelf: Any, ref: str, what: str) -> Any:

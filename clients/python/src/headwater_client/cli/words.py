@@ -71,6 +71,7 @@ Stream = Annotated[str, typer.Argument(metavar="STREAM", help="Its fid or name."
 External = Annotated[
     str, typer.Argument(metavar="EXTERNAL", help="Its fid or name.", autocompletion=completion.externals)
 ]
+Webhook = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its fid or name.", autocompletion=completion.webhooks)]
 Task = Annotated[str, typer.Argument(metavar="TASK", help="Its fid or name.", autocompletion=completion.tasks)]
 Tasks = Annotated[
     list[str], typer.Argument(metavar="TASK", help="Their fids or names.", autocompletion=completion.tasks)

@@ -1,0 +1,121 @@
+"""Deliveries to webhooks: what became of each, tests and replays."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Query, Request, Response, status
+from pydantic import BaseModel, Field
+
+from headwater.api.auth import READS, WRITES
+from headwater.api.envelope import EXAMPLE_FID, Cursor, Envelope, Limit, Listing, listing, position_of
+from headwater.api.openapi import fails
+from headwater.api.parts import Backend
+from headwater.catalog import deliveries, objects
+from headwater.catalog.database import Transaction
+from headwater.catalog.objects import WEBHOOKS
+from headwater.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
+from headwater.lifecycle import webhooks
+
+router = APIRouter(tags=["webhooks"])
+
+
+class DeliveryAttemptOut(BaseModel):
+    """A try to deliver, and what came of it."""
+
+    number: int = Field(description="1, 2, …; one is missing where the server died that made it.", examples=[1])
+    at: datetime
+    duration_ms: int = Field(description="Milliseconds until it was answered, or given up.", examples=[12])
+    status: int | None = Field(description="The status that was answered; null: no answer came.", examples=[200])
+    answer: str | None = Field(description="The beginning of the answer, 4 KiB at most.", examples=["ok"])
+    error: str | None = Field(description="Why it failed; null: it did not.", examples=[None])
+
+
+class DeliveryOut(BaseModel):
+    """What is sent to a webhook of an event, with its tries."""
+
+    id: str = Field(description="Also what the receiver gets as `webhook-id`, in each try.", examples=[EXAMPLE_FID])
+    webhook: str
+    event: int | None = Field(description="The event's id; null of a test.", examples=[42])
+    type: str = Field(examples=["task.done"])
+    state: DeliveryState = Field(
+        description="`pending`: it is sent, or waits for its next try; `delivered`: with 2xx; `failed`: given up."
+    )
+    due_at: datetime | None = Field(description="Not tried before; null once it is settled.")
+    created_at: datetime
+    settled_at: datetime | None = Field(description="When it was delivered or given up.")
+    payload: dict[str, Any] = Field(description="What is sent.")
+    attempts: list[DeliveryAttemptOut] = Field(description="Oldest first.")
+
+    @classmethod
+    def of(cls, delivery: Delivery, attempts: list[DeliveryAttempt]) -> Self:
+        """Return a delivery as it is answered."""
+        return cls(
+            id=delivery.fid,
+            webhook=delivery.webhook,
+            event=delivery.event,
+            type=delivery.type,
+            state=delivery.state,
+            due_at=delivery.due_at if delivery.state is DeliveryState.PENDING else None,
+            created_at=delivery.created_at,
+            settled_at=delivery.settled_at,
+            payload=json.loads(delivery.body),
+            attempts=[
+                DeliveryAttemptOut(**{name: getattr(each, name) for name in DeliveryAttemptOut.model_fields})
+                for each in attempts
+            ],
+        )
+
+
+def _out(tx: Transaction, found: list[Delivery]) -> list[DeliveryOut]:
+    attempts = deliveries.attempts_of(tx, [delivery.fid for delivery in found])
+    return [DeliveryOut.of(delivery, attempts[delivery.fid]) for delivery in found]
+
+
+@router.get("/webhooks/{fid}/deliveries", dependencies=[READS], responses=fails(404))
+async def list_deliveries(
+    fid: str,
+    backend: Backend,
+    request: Request,
+    response: Response,
+    state: Annotated[DeliveryState | None, Query(description="Only those in this state.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing[DeliveryOut]:
+    """List what was or is to be sent to a webhook, newest first, each with its tries; kept for 30 days."""
+    before = position_of(cursor, str)
+
+    def read(tx: Transaction) -> list[DeliveryOut]:
+        objects.get(tx, WEBHOOKS, fid)
+        return _out(tx, deliveries.page(tx, fid, state=state, before=before, limit=limit))
+
+    page = await backend.db.read(read)
+    return listing(request, response, page, limit=limit, last=page[-1].id if page else None)
+
+
+@router.post("/actions/webhooks/{fid}/test", dependencies=[WRITES], responses=fails(404))
+async def test_webhook(fid: str, backend: Backend) -> Envelope[DeliveryOut]:
+    """Send a `webhook.test` now, also to a webhook that is disabled, and answer what came of it.
+
+    It is tried once; the answer is 200 whatever came of it, which `state` and `attempts` tell.
+    """
+    sent = await backend.postman.test(fid)
+    return Envelope(payload=await backend.db.read(lambda tx: _out(tx, [sent])[0]))
+
+
+@router.post(
+    "/actions/webhook-deliveries/{id}/replay",
+    status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[WRITES],
+    responses=fails(404, 409),
+)
+async def replay_delivery(id: str, backend: Backend) -> Envelope[DeliveryOut]:  # noqa: A002 - the path's name for it
+    """Send a delivery once more, now, under the same `webhook-id`, with all its tries before it.
+
+    Nothing else waits for it. Its receiver may have it already.
+    """
+
+    def replay(tx: Transaction, at: datetime) -> DeliveryOut:
+        return _out(tx, [webhooks.replay(tx, id, at=at)])[0]
+
+    return Envelope(payload=await backend.db.write(replay, backend.clock()))
