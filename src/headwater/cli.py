@@ -20,8 +20,9 @@ from headwater import logs, preparation, telemetry
 from headwater.catalog import keys as key_catalog
 from headwater.catalog import migrate as migrations
 from headwater.catalog.audit import Doer, done_by
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.keys import Scope
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.task import Origin
 from headwater.settings import Settings, SettingsWrong

@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from headwater.catalog.database import check_url
+from headwater.catalog.dialects import check_url
 from headwater.catalog.vault import SHORTEST_SECRET
 from headwater.domain.webhook import PAUSES
 

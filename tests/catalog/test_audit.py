@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from builders import AT, a_stream
 from headwater.catalog import audit, objects, tables
 from headwater.catalog.audit import Doer, Wanted, changed_fields, done_by
-from headwater.catalog.database import Database, migration_engine
+from headwater.catalog.database import Database
+from headwater.catalog.dialects import migration_engine
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.task import Origin

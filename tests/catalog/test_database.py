@@ -9,7 +9,8 @@ from sqlalchemy import make_url, text
 
 from builders import a_stream
 from headwater.catalog import objects
-from headwater.catalog.database import Database, check_url
+from headwater.catalog.database import Database
+from headwater.catalog.dialects import check_url
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import NotFound, Unavailable
 

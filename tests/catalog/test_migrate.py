@@ -11,7 +11,8 @@ from sqlalchemy import JSON, column, insert, inspect, table, text
 
 from builders import AT, a_crawler, a_stream, a_task, an_external
 from headwater.catalog import externals, migrate, objects
-from headwater.catalog.database import Database, UtcDateTime, migration_engine
+from headwater.catalog.database import Database
+from headwater.catalog.dialects import UtcDateTime, migration_engine
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.catalog.tables import external_versions, metadata
 

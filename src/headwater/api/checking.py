@@ -15,8 +15,8 @@ from headwater.api.envelope import EXAMPLE_FID, Envelope
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.catalog import crawlers, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.external import Definition, External
 from headwater.ingest.recheck import Example, Recheck
 from headwater.ingest.validation import Checker

@@ -36,8 +36,8 @@ from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.api.schedules import ScheduleBody, SkipOut
 from headwater.catalog import credentials, objects, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault, redact
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, MethodNotAllowed, RequestInvalid

@@ -12,8 +12,8 @@ from headwater.api.envelope import EXAMPLE_FID, Cursor, Envelope, Limit, Listing
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import deliveries, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import WEBHOOKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 from headwater.lifecycle import webhooks
 

@@ -15,8 +15,8 @@ from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, 
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import externals, links, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.external import CredentialType, Definition, External, check_definition
 from headwater.domain.fid import new_fid
 from headwater.domain.parameter import Parameter

@@ -11,8 +11,8 @@ from headwater.api.envelope import Cursor, Limit, Listing, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import links, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.links import End, Link
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import NotFound
 
 router = APIRouter(tags=["links"])

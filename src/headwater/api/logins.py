@@ -13,8 +13,8 @@ from headwater.api.envelope import EXAMPLE_FID, Cursor, Envelope, Limit, Listing
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import credentials, externals, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.oauth import Credential
 from headwater.lifecycle import logins
 

@@ -17,8 +17,8 @@ from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.api.views import HIGHEST, AskedView
 from headwater.catalog import objects, streams
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import redact
 from headwater.domain.condition import condition_of
 from headwater.domain.errors import RequestInvalid

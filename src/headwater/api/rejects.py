@@ -14,8 +14,8 @@ from headwater.api.errors import Fault, faults
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import objects, rejects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.reject import Reject, RejectKind
 
 router = APIRouter(tags=["tasks"])

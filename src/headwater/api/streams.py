@@ -13,8 +13,8 @@ from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, 
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import crawlers, links, objects, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Stream
 from headwater.domain.task import Task, TaskState

@@ -24,8 +24,8 @@ from headwater.api.envelope import (
 from headwater.api.openapi import ec_calls, fails
 from headwater.api.parts import Backend, Parts
 from headwater.catalog import objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import redact
 from headwater.domain.errors import MethodNotAllowed
 from headwater.domain.task import Origin, Reason, Task, TaskState

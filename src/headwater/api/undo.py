@@ -15,8 +15,8 @@ from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.api.tasks import CountsOut, TaskOut
 from headwater.catalog import objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.task import Task
 from headwater.lake.difference import Moves, Operation
 from headwater.lifecycle import actions

@@ -13,8 +13,8 @@ from headwater.api.externals import ExternalOut
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import externals, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.transaction import Transaction
 
 router = APIRouter(tags=["externals"])
 

@@ -15,8 +15,8 @@ from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, 
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.catalog import links, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import WEBHOOKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.fid import new_fid
 from headwater.domain.webhook import Webhook

@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy import insert, select
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.witness import WITNESS, Deeds
 from headwater.domain.fid import first_fid, new_fid
 from headwater.domain.task import Origin

@@ -7,8 +7,8 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import events, objects, tables
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NotFound, StreamTaken
 from headwater.domain.event import skip

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import InUse, NotFound
 from headwater.domain.fid import is_fid
 from headwater.domain.oauth import Credential

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Exists, Update, delete, insert, select, text, update
 
-from headwater.catalog import leases, webhook_tables
-from headwater.catalog.database import Transaction
+from headwater.catalog import leases, tables
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import NotFound
 from headwater.domain.fid import is_fid
 from headwater.domain.webhook import Delivery, DeliveryAttempt, DeliveryState
 
-_table = webhook_tables.deliveries
+_table = tables.deliveries
 _deliveries = _table.c
-_attempts = webhook_tables.delivery_attempts
-_IS_PENDING = text(webhook_tables.PENDING)
+_attempts = tables.delivery_attempts
+_IS_PENDING = text(tables.PENDING)
 
 #: Announced when something is to be sent.
 WAITING = "deliveries"
@@ -64,7 +64,7 @@ def attempts_of(tx: Transaction, fids: Collection[str]) -> dict[str, list[Delive
 
 def due(tx: Transaction, *, at: datetime) -> list[str]:
     """Return the enabled webhooks to which something is to be sent now."""
-    enabled = select(webhook_tables.webhooks.c.fid).where(webhook_tables.webhooks.c.enabled)
+    enabled = select(tables.webhooks.c.fid).where(tables.webhooks.c.enabled)
     wanted = select(_deliveries.webhook).distinct().where(_deliveries.webhook.in_(enabled))
     return list(tx.execute(wanted.where(_IS_PENDING, leases.is_free(_table, at), ~_is_behind())).scalars())
 
@@ -121,7 +121,7 @@ def again(tx: Transaction, delivery: Delivery, *, at: datetime) -> None:
 
 def forget(tx: Transaction, *, before: datetime, limit: int) -> int:
     """Forget deliveries that were settled before a moment, and those made before it of webhooks that are disabled."""
-    disabled = select(webhook_tables.webhooks.c.fid).where(~webhook_tables.webhooks.c.enabled)
+    disabled = select(tables.webhooks.c.fid).where(~tables.webhooks.c.enabled)
     settled = select(_deliveries.fid).where(_deliveries.settled_at < before)
     left = select(_deliveries.fid).where(
         _IS_PENDING, _deliveries.created_at < before, _deliveries.webhook.in_(disabled)

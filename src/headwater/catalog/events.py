@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select
 
 from headwater.catalog import tables
-from headwater.catalog.database import Prepared, Transaction
+from headwater.catalog.transaction import Prepared, Transaction
 from headwater.domain.event import Event, EventFilter
 
 _events = tables.events.c

@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy import Row, select, update
 
 from headwater.catalog import events, objects, tables
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import NotFound
 from headwater.domain.event import publication
 from headwater.domain.external import Definition, External

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, insert, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 
 #: So long a file is left for those who began to read it before nothing named it any more.
 READERS_LEAVE = timedelta(hours=1)

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import delete, insert, select
 
 from headwater.catalog import tables
-from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.segments import batched
+from headwater.catalog.transaction import Prepared, Transaction
 
 _inlined = tables.inlined.c
 _ADD = Prepared(insert(tables.inlined))

@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import func, insert, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import digest_of
 from headwater.domain.errors import NotFound
 from headwater.domain.fid import new_fid

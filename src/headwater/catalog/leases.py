@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Table, TextClause, or_, select, update
 
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 
 
 class Leased(Protocol):

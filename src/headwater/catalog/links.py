@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import insert, literal, select, union
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import KINDS, find
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 
-from headwater.catalog.database import migration_engine
+from headwater.catalog.dialects import migration_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from sqlalchemy import delete, func, insert, select, update
 
 from headwater.catalog import leases, tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 
 _notices = tables.notices.c
 

@@ -9,9 +9,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headwater.catalog import events, tables, webhook_tables
+from headwater.catalog import events, tables
 from headwater.catalog.audit import changed_fields
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import InUse, MovedMeanwhile, NotFound, VersionMismatch
 from headwater.domain.event import creation, deletion, edit
@@ -58,7 +58,7 @@ EXTERNALS = Kind(
 )
 CRAWLERS = Kind(name="crawlers", table=tables.crawlers, rows=select(tables.crawlers), value=Crawler)
 TASKS = Kind(name="tasks", table=tables.tasks, rows=select(tables.tasks), value=Task)
-WEBHOOKS = Kind(name="webhooks", table=webhook_tables.webhooks, rows=select(webhook_tables.webhooks), value=Webhook)
+WEBHOOKS = Kind(name="webhooks", table=tables.webhooks, rows=select(tables.webhooks), value=Webhook)
 
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (STREAMS, EXTERNALS, CRAWLERS, TASKS, WEBHOOKS)}
 

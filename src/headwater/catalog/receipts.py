@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import UploadInFlight
 
 _receipts = tables.receipts.c

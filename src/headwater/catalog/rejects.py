@@ -9,8 +9,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, bindparam, delete, func, insert, or_, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.database import Transaction, holds
+from headwater.catalog.dialects import holds
 from headwater.catalog.segments import batched
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import LONGEST_DETAIL, MovedMeanwhile
 from headwater.domain.reject import MOST_REJECTS, Reject, RejectedLine, RejectKind, mentions, spellings
 from headwater.domain.task import Publish, Reason, Task, TaskState

@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, text, update
 
 from headwater.catalog import streams, tables
-from headwater.catalog.database import Prepared, Transaction
+from headwater.catalog.transaction import Prepared, Transaction
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Seen, Segment, Visibility, Written, inlined_path

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, union_all, update
 
 from headwater.catalog import events, tables
-from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import STREAMS
+from headwater.catalog.transaction import Prepared, Transaction
 from headwater.domain.errors import NotFound
 from headwater.domain.event import stream_event
 from headwater.domain.stream import ARRIVALS, LETTING_IN, Change, Erasure, LogEntry, Stream

@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from headwater.catalog import events, objects, streams, tables
-from headwater.catalog.database import Prepared, Transaction
 from headwater.catalog.objects import TASKS
 from headwater.catalog.segments import batched
+from headwater.catalog.transaction import Prepared, Transaction
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
 from headwater.domain.event import edit
 from headwater.domain.stream import Counts

@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from headwater.catalog import events, webhook_tables
-from headwater.catalog.database import Transaction
+from headwater.catalog import events, tables
 from headwater.catalog.objects import WEBHOOKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.event import Event
 from headwater.domain.webhook import Webhook
 
-_webhooks = webhook_tables.webhooks.c
-_place = webhook_tables.webhook_place
+_webhooks = tables.webhooks.c
+_place = tables.webhook_place
 
 
 def enabled(tx: Transaction, *, lock: bool = False) -> list[Webhook]:
@@ -50,13 +50,13 @@ def move_place(tx: Transaction, old: int, new: int) -> None:
 def fails(tx: Transaction, webhook: Webhook, *, since: datetime) -> None:
     """Note since when nothing but failures came, unless that was noted before; that is no edit."""
     of_it = (_webhooks.fid == webhook.fid) & _webhooks.failing_since.is_(None)
-    tx.execute(update(webhook_tables.webhooks).where(of_it).values(failing_since=since))
+    tx.execute(update(tables.webhooks).where(of_it).values(failing_since=since))
 
 
 def thrives(tx: Transaction, webhook: Webhook) -> None:
     """Note that a success came; that is no edit."""
     of_it = (_webhooks.fid == webhook.fid) & _webhooks.failing_since.is_not(None)
-    tx.execute(update(webhook_tables.webhooks).where(of_it).values(failing_since=None))
+    tx.execute(update(tables.webhooks).where(of_it).values(failing_since=None))
 
 
 def _present(tx: Transaction) -> int:

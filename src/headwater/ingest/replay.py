@@ -11,9 +11,10 @@ import pyarrow as pa
 import structlog
 
 from headwater.catalog import externals, inlined, objects, rejects, segments, streams, tasks
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import STREAMS, TASKS
 from headwater.catalog.rejects import MANY
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import HeadwaterError, MovedMeanwhile, TaskRemoved, Unavailable
 from headwater.domain.fid import new_fid
 from headwater.domain.reject import MOST_OF_LINE, Reject, RejectedLine

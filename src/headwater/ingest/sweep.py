@@ -7,7 +7,8 @@ from itertools import islice
 import structlog
 
 from headwater.catalog import garbage, segments
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
+from headwater.catalog.transaction import Transaction
 from headwater.lake.store import LocalStore
 
 log = structlog.get_logger(__name__)

@@ -9,9 +9,10 @@ from typing import TypeVar
 import msgspec
 
 from headwater.catalog import externals, inlined, objects, receipts, rejects, segments, streams, tasks
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import EXTERNALS, TASKS
 from headwater.catalog.receipts import KeyTaken, StoredReceipt
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, HeadwaterError, KeyReused, TooManyUploads, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid

@@ -11,9 +11,9 @@ from typing import Any
 import structlog
 
 from headwater.catalog import externals, notices, objects, receipts, segments, streams, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import MovedMeanwhile, NotFound, RequestInvalid, TaskRemoved

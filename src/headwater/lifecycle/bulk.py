@@ -6,9 +6,9 @@ from datetime import datetime
 import msgspec
 
 from headwater.catalog import objects, segments, streams, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
 from headwater.catalog.segments import batched
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.stream import Change, Stream
 from headwater.domain.task import Reason, TaskFilter

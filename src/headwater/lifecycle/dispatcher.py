@@ -9,9 +9,10 @@ from typing import Any
 import structlog
 
 from headwater.catalog import credentials, notices, objects, tasks
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import CRAWLERS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.task import CODE_FAILED, TaskState

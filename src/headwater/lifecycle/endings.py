@@ -6,9 +6,9 @@ from datetime import datetime
 import structlog
 
 from headwater.catalog import credentials, externals, notices, objects, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import CRAWLERS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.external import External
 from headwater.domain.fid import new_fid

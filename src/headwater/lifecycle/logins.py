@@ -9,9 +9,10 @@ from typing import Any, cast
 import structlog
 
 from headwater.catalog import credentials, externals, notices, objects
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import EXTERNALS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault, digest_of
 from headwater.domain.errors import LoginUnfinished, LoginUnusable, NoLogin, Unavailable
 from headwater.domain.external import External

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from headwater.catalog import deliveries, events, objects, webhooks
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import WEBHOOKS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.schedule import Dice
 from headwater.domain.webhook import PAUSES, Delivery, DeliveryAttempt, headers_of

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from headwater.catalog import objects, rejects, segments, streams, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import NothingToPublish, TaskPurged, TaskRemoved
 from headwater.domain.gates import failures, overruled, verdict

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from headwater.catalog import garbage, objects, segments, streams, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import InUse
 from headwater.domain.stream import Stream

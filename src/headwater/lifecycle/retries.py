@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from headwater.catalog import externals, objects, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.crawler import Crawler
 from headwater.domain.task import Task, TaskState
 

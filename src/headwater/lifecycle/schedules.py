@@ -5,8 +5,8 @@ from datetime import datetime
 import structlog
 
 from headwater.catalog import crawlers, objects, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import RequestInvalid

@@ -6,8 +6,8 @@ from random import random
 from typing import Any
 
 from headwater.catalog import crawlers, credentials, externals, objects
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault, keep_redacted
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import Flaw, RequestInvalid

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 
 from headwater.catalog import deliveries, events, objects, webhooks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS, WEBHOOKS, Kind
+from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import Flaw, RequestInvalid, WebhookDisabled
 from headwater.domain.event import Event

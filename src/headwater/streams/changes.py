@@ -8,8 +8,9 @@ import msgspec
 from pyarrow import RecordBatch
 
 from headwater.catalog import objects, segments, streams
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import STREAMS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.stream import Seen, Stream, Visibility
 from headwater.lake import winners

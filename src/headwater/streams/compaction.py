@@ -7,9 +7,10 @@ from itertools import groupby
 import structlog
 
 from headwater.catalog import garbage, objects, segments
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Segment, Written, is_inlined, segment_path

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from headwater.catalog import objects, segments, streams, tasks
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import VersionForgotten
 from headwater.domain.stream import Counts, Seen, Stream, Visibility
 from headwater.domain.task import Task, TaskFilter, require_unpurged

@@ -8,9 +8,10 @@ from datetime import datetime
 import structlog
 
 from headwater.catalog import garbage, objects, rejects, segments, streams
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import MovedMeanwhile, NotFound
 from headwater.domain.fid import new_fid
 from headwater.domain.stream import Change, Erasure, Segment, Stream, Written, arrival_of, segment_path

@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from headwater.catalog import objects, segments, streams, tasks
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import STREAMS, TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import NotFound
 from headwater.domain.stream import Change, LogEntry, Segment, Stream, Visibility, arrival_of
 from headwater.domain.task import Attempt, Task

@@ -7,8 +7,9 @@ from typing import Any
 from pyarrow import RecordBatch
 
 from headwater.catalog import objects, segments
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.objects import TASKS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.condition import Condition
 from headwater.domain.errors import NotFound
 from headwater.domain.stream import Seen, Segment, Stream

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from headwater.catalog import events, garbage, inlined, objects, rejects, segments, streams
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.stream import is_inlined
 from headwater.lake.store import LocalStore
 from headwater.streams.rounds import Rounds

@@ -12,7 +12,8 @@ import msgspec
 import structlog
 
 from headwater.catalog import events
-from headwater.catalog.database import Database, Transaction
+from headwater.catalog.database import Database
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import EventForgotten, Flaw, RequestInvalid
 from headwater.domain.event import Event, EventFilter
 from headwater.streams.bell import PATIENCE, REST, Bell

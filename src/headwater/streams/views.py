@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from headwater.catalog import objects, streams, tasks
-from headwater.catalog.database import Transaction
 from headwater.catalog.objects import STREAMS
+from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid, VersionForgotten
 from headwater.domain.stream import Stream, Visibility
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from headwater.catalog.database import lock_schema, migration_engine
+from headwater.catalog.dialects import lock_schema, migration_engine
 from headwater.catalog.tables import metadata
 
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.database import UtcDateTime
+from headwater.catalog.dialects import UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

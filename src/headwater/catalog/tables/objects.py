@@ -1,0 +1,197 @@
+"""Relational objects, their versions and attempts, and links between them."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.tables.base import FID, common, metadata
+
+streams = Table(
+    "streams",
+    metadata,
+    *common(),
+    Column("stream_version", BigInteger, nullable=False),
+    Column("top_layer", BigInteger, nullable=False),
+    Column("docs", BigInteger, nullable=False),
+    Column("docs_version", BigInteger, nullable=False),
+    Column("purged_version", BigInteger, nullable=False, server_default="0"),
+    # Streams whose documents are to be counted again.
+    Index(
+        "streams_to_count",
+        "fid",
+        sqlite_where=text("docs_version < stream_version"),
+        postgresql_where=text("docs_version < stream_version"),
+    ),
+)
+
+externals = Table("externals", metadata, *common(), Column("published", Integer))
+
+# Old versions are kept: a task is checked by the definition that it was started with.
+external_versions = Table(
+    "external_versions",
+    metadata,
+    Column("external", FID, ForeignKey("externals.fid", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("definition", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+crawlers = Table(
+    "crawlers",
+    metadata,
+    *common(),
+    Column("external", FID, ForeignKey("externals.fid"), nullable=False, index=True),
+    # Unique: this index, not a check in code, is the rule of one crawler for a stream.
+    Column("stream", FID, ForeignKey("streams.fid"), nullable=False, unique=True),
+    Column("params", JSON, nullable=False),
+    Column("sealed_credential", Text),
+    Column("credential_type", String(16)),
+    Column("login", FID, ForeignKey("credentials.fid"), index=True),
+    Column("schedule", JSON(none_as_null=True)),
+    Column("timeout", Integer, nullable=False),
+    Column("publish", String(16), nullable=False),
+    Column("gates", JSON(none_as_null=True)),
+    Column("retries", Integer, nullable=False, server_default="0"),
+    Column("planned_at", UtcDateTime),
+    Column("next_run_at", UtcDateTime),
+    Column("skipped_at", UtcDateTime),
+    Column("skipped_because", Text),
+    # The sweep for runs that are due reads this and never crawlers without a schedule.
+    Index(
+        "crawlers_by_next_run",
+        "next_run_at",
+        sqlite_where=text("next_run_at IS NOT NULL"),
+        postgresql_where=text("next_run_at IS NOT NULL"),
+    ),
+)
+
+#: True of open tasks. Partial indexes are used only for questions that say the same to the letter, with nothing bound.
+OPEN = "state IN ('new', 'running')"
+
+tasks = Table(
+    "tasks",
+    metadata,
+    *common(),
+    Column("crawler", FID, ForeignKey("crawlers.fid"), nullable=False, index=True),
+    Column("stream", FID, ForeignKey("streams.fid"), nullable=False),
+    Column("external", FID, nullable=False),
+    Column("external_version", Integer, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("timeout", Integer, nullable=False),
+    Column("publish", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("detail", JSON(none_as_null=True)),
+    Column("docs", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("uploads", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("callback", Text),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heard_at", UtcDateTime),
+    Column("deadline", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("removed_at", UtcDateTime),
+    Column("removed_version", BigInteger),
+    Column("summary", JSON(none_as_null=True)),
+    Column("retried", Integer, nullable=False, server_default="0"),
+    Column("retry_at", UtcDateTime),
+    ForeignKeyConstraint(["external", "external_version"], ["external_versions.external", "external_versions.version"]),
+    # Unique: this index, not a check in code, is the rule of one open task for a crawler.
+    Index("one_open_task", "crawler", unique=True, sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
+    # The sweep for silent tasks reads this and never the ended ones.
+    Index(
+        "tasks_by_deadline",
+        "deadline",
+        sqlite_where=text("deadline IS NOT NULL"),
+        postgresql_where=text("deadline IS NOT NULL"),
+    ),
+    # The sweep for automatic retries reads this.
+    Index(
+        "tasks_to_retry",
+        "retry_at",
+        sqlite_where=text("retry_at IS NOT NULL"),
+        postgresql_where=text("retry_at IS NOT NULL"),
+    ),
+    # What is yet to be summed up.
+    Index(
+        "tasks_to_sum_up",
+        "fid",
+        sqlite_where=text("summary IS NULL AND ended_at IS NOT NULL"),
+        postgresql_where=text("summary IS NULL AND ended_at IS NOT NULL"),
+    ),
+    # How many there are in each state, without a look at the tasks themselves.
+    Index("tasks_by_state", "state"),
+    # A stream's status is its latest task.
+    Index("tasks_by_start", "stream", "started_at"),
+)
+
+# What former attempts were. The present one is the task itself, and is not stored twice.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("task", FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("external_version", Integer, nullable=False),
+    Column("params", JSON, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("detail", JSON(none_as_null=True)),
+    Column("docs", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("uploads", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("heard_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+)
+
+# What a caller linked by hand. The links between crawlers, tasks and what they use are not stored
+# twice: they are read off those objects.
+links = Table(
+    "links",
+    metadata,
+    Column("from_type", String(16), primary_key=True),
+    Column("from_fid", FID, primary_key=True),
+    Column("to_type", String(16), primary_key=True),
+    Column("to_fid", FID, primary_key=True),
+    Index("links_to", "to_fid"),
+    Index("links_from", "from_fid"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    *common(),
+    Column("url", Text, nullable=False),
+    Column("types", JSON, nullable=False),
+    # No foreign keys: the end of what it is about is told, too.
+    Column("stream", FID),
+    Column("crawler", FID),
+    Column("enabled", Boolean, nullable=False),
+    Column("disabled_at", UtcDateTime),
+    Column("disabled_reason", Text),
+    Column("failing_since", UtcDateTime),
+    Column("since", BigInteger, nullable=False),
+    Column("sealed_secret", Text, nullable=False),
+    Column("sealed_former", Text),
+    Column("former_until", UtcDateTime),
+)
