@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -100,11 +100,13 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(data: Path, *, log: Path, options: Sequence[str] = ()) -> Generator[Served]:
+def serving(
+    data: Path, *, log: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
+) -> Generator[Served]:
     """Serve a data directory on a free port of 127.0.0.1, and stop when the block ends, however that comes."""
     port, _ = free_ports()
     command = [*_SERVE, "--data", data, "--host", "127.0.0.1", "--port", str(port), *options]
-    with running("Headwater", command, log=log) as child:
+    with running("Headwater", command, log=log, settings=settings) as child:
         child.wait_for(port)
         headers = {"Authorization": f"Bearer {(data / 'admin.key').read_text().strip()}"}
         # Proxies are for the world outside.

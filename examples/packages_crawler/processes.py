@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +56,13 @@ class Child:
 
 
 @contextlib.contextmanager
-def running(name: str, command: Sequence[str | Path], *, log: Path) -> Generator[Child]:
-    """Start a process, and end it when the block ends, however that comes."""
+def running(
+    name: str, command: Sequence[str | Path], *, log: Path, settings: Mapping[str, str] | None = None
+) -> Generator[Child]:
+    """Start a process with settings as environment variables, and end it when the block ends, however that comes."""
     # Settings and proxies are those of whoever runs the demo, and not meant for it.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HEADWATER_")}
-    environment |= {"HEADWATER_CONFIG": os.devnull, "no_proxy": "127.0.0.1"}
+    environment |= {"HEADWATER_CONFIG": os.devnull, "no_proxy": "127.0.0.1", **(settings or {})}
     with log.open("wb") as words:
         process = subprocess.Popen(  # noqa: S603 - the command is the demo's own
             command, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT, env=environment

@@ -14,6 +14,8 @@ from bench.served import end_on_signals, serving
 _HERE = Path(__file__).parent
 #: Made-up requests for each operation, beside those that its schema suggests.
 _EXAMPLES = "20"
+#: Nothing is sent elsewhere than to this machine.
+_SETTINGS = {"HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true"}
 
 
 def main() -> int:
@@ -21,7 +23,7 @@ def main() -> int:
     program, examples, *_ = [*sys.argv[1:], _EXAMPLES]
     with tempfile.TemporaryDirectory(prefix="headwater-fuzz-") as name:
         folder = Path(name)
-        with serving(folder / "data", log=folder / "log") as served:
+        with serving(folder / "data", log=folder / "log", settings=_SETTINGS) as served:
             url = str(served.client.base_url).rstrip("/")
             key = (served.data / "admin.key").read_text().strip()
             command = [

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from headwater.api.auth import ADMINISTERS
-from headwater.api.bulk import Moment
 from headwater.api.envelope import EXAMPLE_FID, Cursor, Limit, Listing, listing, position_of
+from headwater.api.moments import Moment
 from headwater.api.parts import Backend
 from headwater.catalog import audit
 from headwater.catalog.audit import Entry, Wanted

@@ -1,17 +1,17 @@
 """Many tasks of a stream at once: taken out in one stream version, and put back in one."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from headwater.api.auth import WRITES
 from headwater.api.bodies import HIGHEST_EDIT, WHOLE, RequestBody
 from headwater.api.differences import AskedForesight, DifferenceOut, Foresight, foreseen
 from headwater.api.envelope import EXAMPLE_FID, Envelope, Listing
+from headwater.api.moments import Moment
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
 from headwater.api.undo import DELETIONS, RESTORATIONS, DeletionOp, DeletionOut, RestorationOp, RestorationOut
@@ -29,17 +29,6 @@ router = APIRouter(tags=["streams"])
 
 #: So many tasks can be named one by one.
 MOST_TASKS = 1_000
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("the moment is out of range") from None
-
-
-#: A moment with its time zone.
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class FilterBody(RequestBody):

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from headwater.api.auth import READS
 from headwater.api.documents import listing_of
 from headwater.api.envelope import EXAMPLE_FID, Cursor, Listing, cursor_for, position_of
 from headwater.api.eventsource import ALIVE, DESCRIBED, KEEP_ALIVE, held_by, streamed
+from headwater.api.moments import Moment
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.api.views import HIGHEST
@@ -70,11 +71,12 @@ async def _wanted(
         Query(
             alias="type",
             description="Only events of this type, `task.done`, or of what it is about, `task`; repeatable.",
+            json_schema_extra={"items": {"enum": [*WORDS, *sorted(TYPES)]}},
             examples=[["task.done", "stream"]],
         ),
     ] = None,
     since: Annotated[
-        AwareDatetime | None, Query(description="Only events of that moment or later, with those that are kept.")
+        Moment | None, Query(description="Only events of that moment or later, with those that are kept.")
     ] = None,
 ) -> EventFilter:
     strangers = [name for name in types or () if name not in TYPES and name not in WORDS]

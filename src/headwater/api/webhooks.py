@@ -1,7 +1,6 @@
 """Webhooks: where events are sent to, as they happen."""
 
 import ipaddress
-import re
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import AfterValidator, Field, StrictBool
 
 from headwater.api.auth import ADMINISTERS, READS
-from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, patched
+from headwater.api.bodies import IfMatch, MergePatch, Meta, NewMeta, RequestBody, merge_patch, patched
 from headwater.api.envelope import Cursor, Envelope, Limit, Listing, ObjectOut, answer, common, listing, position_of
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend
@@ -18,6 +17,7 @@ from headwater.catalog import links, objects
 from headwater.catalog.objects import WEBHOOKS
 from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid
+from headwater.domain.event import TYPES, WORDS
 from headwater.domain.fid import new_fid
 from headwater.domain.webhook import Webhook
 from headwater.lifecycle import webhooks
@@ -26,16 +26,16 @@ from headwater.lifecycle.webhooks import Setting
 
 router = APIRouter(tags=["webhooks"])
 
-#: Types that a webhook names, and characters of one and of a URL, at most.
+#: Types that a webhook names, and characters of a URL, at most.
 MOST_TYPES = 100
-LONGEST_TYPE = 32
 LONGEST_URL = 2048
-_TYPE = re.compile(r"[a-z_]+\.([a-z_]+|\*)")
+#: What it can name: types, and all of an object's.
+_KNOWN: list[Any] = [*sorted(TYPES), *(f"{kind}.*" for kind in WORDS)]
 
 
 def _a_type(text: str) -> str:
-    if _TYPE.fullmatch(text) is None or len(text) > LONGEST_TYPE:
-        raise ValueError("a type of events is expected, task.done, or all of an object's, task.*")
+    if text not in _KNOWN:
+        raise ValueError(f"there is no such event; there are {', '.join(_KNOWN)}")
     return text
 
 
@@ -61,7 +61,7 @@ class WebhookFields(RequestBody):
         description="Where they are posted to; `https`, and no private address, unless a setting allows it.",
         examples=["https://example.org/hooks/headwater"],
     )
-    types: list[Annotated[str, AfterValidator(_a_type)]] = Field(
+    types: list[Annotated[str, AfterValidator(_a_type), Field(json_schema_extra={"enum": _KNOWN})]] = Field(
         default_factory=list[str],
         max_length=MOST_TYPES,
         description="Types of events, or all of an object's, `task.*`; none: all there are.",
@@ -231,7 +231,11 @@ def _body(webhook: Webhook) -> WebhookBody:
 
 @router.patch("/webhooks/{fid}", dependencies=[ADMINISTERS], responses=fails(404, 409, 412, 415))
 async def patch_webhook(
-    fid: str, patch: MergePatch, expected: IfMatch, backend: Backend, response: Response
+    fid: str,
+    patch: Annotated[MergePatch, merge_patch(WebhookBody)],
+    expected: IfMatch,
+    backend: Backend,
+    response: Response,
 ) -> Envelope[WebhookOut]:
     """Change a webhook by a merge patch; `{"enabled": true}` lets one that was disabled begin anew."""
     changed = await backend.db.write(
