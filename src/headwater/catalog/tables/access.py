@@ -48,7 +48,7 @@ audit = Table(
     Column("name", Text, nullable=False),
     Column("origin", String(16), nullable=False),
     Column("action", String(64), nullable=False),
-    Column("object_type", String(16)),
+    Column("object_type", String(32)),
     Column("object_fid", FID),
     Column("request_id", String(64)),
     Column("detail", JSON, nullable=False),

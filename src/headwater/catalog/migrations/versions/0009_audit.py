@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("origin", sa.String(length=16), nullable=False),
         sa.Column("action", sa.String(length=64), nullable=False),
-        sa.Column("object_type", sa.String(length=16), nullable=True),
+        sa.Column("object_type", sa.String(length=32), nullable=True),
         sa.Column("object_fid", sa.String(length=32), nullable=True),
         sa.Column("request_id", sa.String(length=64), nullable=True),
         sa.Column("detail", sa.JSON(), nullable=False),
