@@ -121,7 +121,7 @@ async def test_events_are_chosen_by_what_they_are_about(api, made):
     assert [event["type"] for event in await _listed(api, stream=other["stream"], type="stream")] == [
         *("stream.created", "stream.changed")
     ]
-    of_crawler = await _listed(api, crawler=one["fid"], type=["task.done", "crawler"])
+    of_crawler = await _listed(api, crawler=one["fid"], type=["task.done", "crawler.*"])
     assert [event["type"] for event in of_crawler] == ["crawler.created", "task.done"]
 
 

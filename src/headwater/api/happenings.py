@@ -70,8 +70,8 @@ async def _wanted(
         list[str] | None,
         Query(
             alias="type",
-            description="Only events of this type, `task.done`, or of what it is about, `task`; repeatable.",
-            json_schema_extra={"items": {"enum": [*WORDS, *sorted(TYPES)]}},
+            description="Only events of this type, `task.done`, or of what it is about, `task` or `task.*`; repeatable.",
+            json_schema_extra={"items": {"enum": [*WORDS, *(f"{kind}.*" for kind in WORDS), *sorted(TYPES)]}},
             examples=[["task.done", "stream"]],
         ),
     ] = None,
@@ -79,12 +79,14 @@ async def _wanted(
         Moment | None, Query(description="Only events of that moment or later, with those that are kept.")
     ] = None,
 ) -> EventFilter:
-    strangers = [name for name in types or () if name not in TYPES and name not in WORDS]
+    # Webhooks write it so; both say the same.
+    wanted = [name.removesuffix(".*") for name in types or ()]
+    strangers = [name for name in wanted if name not in TYPES and name not in WORDS]
     if strangers:
         known = ", ".join(sorted(TYPES))
         detail = f"there is no event {strangers[0]!r}; there are {known}, and each of {', '.join(WORDS)} for all of it"
         raise RequestInvalid(f"?type: {detail}", flaws=[Flaw(pointer="?type", detail=detail)])
-    return EventFilter(stream=stream, crawler=crawler, task=task, types=frozenset(types or ()), since=since)
+    return EventFilter(stream=stream, crawler=crawler, task=task, types=frozenset(wanted), since=since)
 
 
 @router.get(
