@@ -8,7 +8,8 @@ import pytest
 from headwater.catalog.database import Database
 from headwater.domain.errors import NotFound, RequestInvalid, VersionForgotten
 from headwater.domain.task import Publish
-from headwater.streams.changes import PATIENCE, Follower
+from headwater.streams.bell import PATIENCE
+from headwater.streams.changes import Follower
 from headwater.streams.views import View
 
 
