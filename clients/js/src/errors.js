@@ -21,6 +21,7 @@
  *         │   ├── LoginUnusable
  *         │   ├── StreamTaken
  *         │   ├── InUse
+ *         │   ├── WebhookDisabled
  *         │   ├── MovedMeanwhile
  *         │   └── UploadInFlight
  *         ├── TooLarge
@@ -123,6 +124,8 @@ export class LoginUnusable extends Conflict {}
 export class StreamTaken extends Conflict {}
 /** Object is in use. */
 export class InUse extends Conflict {}
+/** Webhook is disabled. */
+export class WebhookDisabled extends Conflict {}
 /** Object was changed by somebody else in the meantime. */
 export class MovedMeanwhile extends Conflict {}
 /** An upload with this Idempotency-Key is still under way. */
