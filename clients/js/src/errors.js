@@ -161,6 +161,10 @@ export class Internal extends HeadwaterError {}
 
 /** Headwater cannot do this right now, or cannot be reached; it was tried as long as it was to be tried. */
 export class Unavailable extends HeadwaterError {}
+/** The key makes too many requests a minute, and did so as long as it was tried. */
+export class TooManyRequests extends Unavailable {}
+/** The task has too many uploads under way, and had them as long as it was tried. */
+export class TooManyUploads extends Unavailable {}
 
 /** The crawler has an open task, so that none was begun. */
 export class TaskAlreadyRunning extends HeadwaterError {

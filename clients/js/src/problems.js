@@ -44,6 +44,7 @@ const BY_STATUS = new Map([
   [412, errors.VersionMismatch],
   [413, errors.TooLarge],
   [415, errors.NotUnderstood],
+  [429, errors.Unavailable],
   [500, errors.Internal],
   [503, errors.Unavailable],
 ]);

@@ -70,7 +70,7 @@ async def _wanted(
         list[str] | None,
         Query(
             alias="type",
-            description="Only events of this type, `task.done`, or of what it is about, `task` or `task.*`; repeatable.",
+            description="Only events of this type, `task.done`, or of what it is about, `task`, `task.*`; repeatable.",
             json_schema_extra={"items": {"enum": [*WORDS, *(f"{kind}.*" for kind in WORDS), *sorted(TYPES)]}},
             examples=[["task.done", "stream"]],
         ),
