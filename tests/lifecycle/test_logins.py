@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from builders import a_stream, an_external
-from headwater.catalog import credentials, objects, tables
+from headwater.catalog import credentials, events, objects, tables
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
 from headwater.domain.errors import (
     InUse,
@@ -378,7 +378,14 @@ async def test_a_renewal_lets_tasks_be_retried_that_it_had_kept_from_running(wor
     world.wait(seconds=60)
     tasks = [await world.task(crawler) for crawler in crawlers]
     newer = await world.task(crawlers[0])
+    before = await world.db.read(events.last)
     await desk.login(external, lasts=60)
+    told = await world.db.read(events.after, before, limit=9)
+    assert [(event.type, event.task) for event in told] == [
+        ("task.updated", tasks[1].fid),
+        ("task.updated", newer.fid),
+    ]
+    assert all(event.data["retry_at"] for event in told)
     await desk.scheduler.turn(at=world.at)
     states = [(await world.now(task)).state for task in (*tasks, newer)]
     assert states == [TaskState.FAILED, TaskState.NEW, TaskState.FAILED, TaskState.NEW]

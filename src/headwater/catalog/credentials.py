@@ -12,11 +12,9 @@ from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import InUse, NotFound
 from headwater.domain.fid import is_fid
 from headwater.domain.oauth import Credential
-from headwater.domain.task import Reason, TaskState
 
 _credentials = tables.credentials.c
 _crawlers = tables.crawlers.c
-_tasks = tables.tasks.c
 _ROWS = select(tables.credentials)
 #: Crawlers that an error names.
 _NAMED = 10
@@ -96,22 +94,3 @@ def remove(tx: Transaction, credential: Credential) -> None:
         tx.execute(delete(tables.credentials).where(_credentials.fid == credential.fid))
     except IntegrityError as error:
         raise InUse(f"credential {credential.fid} has just been taken into use; read it and try again") from error
-
-
-def let_retry(tx: Transaction, fid: str, *, at: datetime) -> int:
-    """Let tasks be retried that failed because a credential had expired; return how many.
-
-    These are the latest tasks of crawlers that name it, and have automatic retries left.
-    """
-    newer = tables.tasks.alias()
-    waiting = (
-        select(_tasks.fid)
-        .join(tables.crawlers, _crawlers.fid == _tasks.crawler)
-        .where(_crawlers.login == fid, _tasks.retried < _crawlers.retries)
-        .where(_tasks.state == TaskState.FAILED, _tasks.reason == Reason.CREDENTIAL_EXPIRED)
-        .where(_tasks.removed_at.is_(None), _tasks.retry_at.is_(None))
-        .where(~select(newer.c.fid).where(newer.c.crawler == _tasks.crawler, newer.c.fid > _tasks.fid).exists())
-    )
-    found = list(tx.execute(waiting.with_for_update(of=tables.tasks)).scalars())
-    of_them = update(tables.tasks).where(_tasks.fid.in_(found))
-    return tx.execute(of_them.values(retry_at=at, version=_tasks.version + 1, updated_at=at)).rowcount if found else 0

@@ -287,6 +287,22 @@ def call_off_retries(tx: Transaction, crawler: str, origin: Origin, *, at: datet
     _mark(tx, called_off, at=at, retry_at=None)
 
 
+def let_retry(tx: Transaction, credential: str, *, at: datetime) -> None:
+    """Let tasks be retried that failed because a credential had expired.
+
+    These are the latest tasks of crawlers that name it, and have automatic retries left.
+    """
+    newer, crawlers = tables.tasks.alias().c, tables.crawlers.c
+    waiting = (
+        TASKS.rows.join(tables.crawlers, crawlers.fid == _tasks.crawler)
+        .where(crawlers.login == credential, _tasks.retried < crawlers.retries)
+        .where(_tasks.state == TaskState.FAILED, _tasks.reason == Reason.CREDENTIAL_EXPIRED)
+        .where(_tasks.removed_at.is_(None), _tasks.retry_at.is_(None))
+        .where(~select(newer.fid).where(newer.crawler == _tasks.crawler, newer.fid > _tasks.fid).exists())
+    )
+    _mark(tx, tx.values(waiting.order_by(_tasks.fid).with_for_update(of=tables.tasks), Task), at=at, retry_at=at)
+
+
 def pardon(tx: Transaction, *, at: datetime, grace: timedelta) -> int:
     """Give tasks that are overdue while nobody could hear them a moment to speak; return how many."""
     return tx.execute(update(tables.tasks).where(_tasks.deadline <= at).values(deadline=at + grace)).rowcount

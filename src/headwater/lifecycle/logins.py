@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import structlog
 
-from headwater.catalog import credentials, externals, notices, objects
+from headwater.catalog import credentials, externals, notices, objects, tasks
 from headwater.catalog.database import Database
 from headwater.catalog.notices import Notice, NoticeKind
 from headwater.catalog.objects import EXTERNALS
@@ -100,9 +100,7 @@ def forget(tx: Transaction, external: External, credential: Credential, *, vault
         sealed_target=vault.seal({"url": url, "headers": external.definition.headers}),
         code=0,
         message=None,
-        tries=0,
         due_at=at,
-        leased_until=None,
         created_at=at,
     )
     notices.add(tx, notice)
@@ -133,7 +131,7 @@ def _keep(
     )
     kept, is_new = credentials.store(tx, credential)
     if not kept.is_expired(at=at):
-        credentials.let_retry(tx, kept.fid, at=at)
+        tasks.let_retry(tx, kept.fid, at=at)
     return kept, is_new
 
 
