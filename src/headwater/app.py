@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator, MutableSequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, MutableSequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -222,7 +222,12 @@ async def running(
         postman = Postman(db, mailer, vault=vault, clock=now, dice=random, pauses=settings.webhook_pauses)
         follower = Follower(db, engine)
         stack.callback(follower.close)
-        stack.push_async_callback(_cancelled, asyncio.create_task(_watch_memory(engine, meters)))
+
+        async def watch() -> None:
+            meters.holds(await engine.ask(engine.held))
+
+        watching = _for_ever(watch, every=WATCH_EVERY, fault="lake.memory_unknown")
+        stack.push_async_callback(_cancelled, asyncio.create_task(watching))
         teller = Teller(db)
         stack.push_async_callback(teller.end)
         if role.runs_loops:
@@ -241,7 +246,7 @@ async def running(
                     keep_events=timedelta(days=settings.event_days),
                     clock=now,
                 ).run(),
-                _sweep_for_ever(db, store),
+                _for_ever(lambda: sweep(db, store, at=now()), every=SWEEP_EVERY, fault="lake.sweep_failed"),
             ):
                 with under(None, tracer=tracer):
                     stack.push_async_callback(_cancelled, asyncio.create_task(loop))
@@ -299,22 +304,14 @@ def _engine(settings: Settings, db: Database, store: LocalStore, *, is_patient: 
     )
 
 
-async def _sweep_for_ever(db: Database, store: LocalStore) -> None:
+async def _for_ever(work: Callable[[], Awaitable[object]], *, every: float, fault: str) -> None:
+    """Work once every so many seconds, and log ``fault`` where it fails."""
     while True:
         try:
-            await sweep(db, store, at=now())
+            await work()
         except Exception:
-            log.exception("lake.sweep_failed")
-        await asyncio.sleep(SWEEP_EVERY)
-
-
-async def _watch_memory(engine: Engine, meters: Meters) -> None:
-    while True:
-        try:
-            meters.holds(await engine.ask(engine.held))
-        except Exception:
-            log.exception("lake.memory_unknown")
-        await asyncio.sleep(WATCH_EVERY)
+            log.exception(fault)
+        await asyncio.sleep(every)
 
 
 async def _cancelled(loop: asyncio.Task[None]) -> None:

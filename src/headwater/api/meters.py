@@ -27,7 +27,7 @@ class Meters:
             buckets=BUCKETS,
             registry=self._own,
         )
-        self._uploads = Counter(
+        uploads = Counter(
             "headwater_uploads",
             "Uploads: accepted, replayed (answered as the first time, by Idempotency-Key), refused.",
             ("outcome",),
@@ -46,8 +46,10 @@ class Meters:
             registry=self._own,
             multiprocess_mode="livesum",
         )
-        for outcome in ("accepted", "replayed", "refused"):
-            self._uploads.labels(outcome)  # there from the start, so that a first one is seen as a growth
+        # There from the start, so that a first one is seen as a growth.
+        self._accepted, self._replayed, self._refused = (
+            uploads.labels(outcome) for outcome in ("accepted", "replayed", "refused")
+        )
 
     def answered(self, method: str, route: str, status: int, *, seconds: float) -> None:
         """Count a request."""
@@ -55,7 +57,7 @@ class Meters:
 
     def accepted(self, *, docs: int, size: int, rejected: int = 0) -> None:
         """Count an upload whose documents are kept."""
-        self._uploads.labels("accepted").inc()
+        self._accepted.inc()
         self._docs.inc(docs)
         self._bytes.inc(size)
         if rejected:
@@ -63,11 +65,11 @@ class Meters:
 
     def replayed(self) -> None:
         """Count an upload that was answered as the first time."""
-        self._uploads.labels("replayed").inc()
+        self._replayed.inc()
 
     def refused(self) -> None:
         """Count an upload of which nothing is kept."""
-        self._uploads.labels("refused").inc()
+        self._refused.inc()
 
     def holds(self, memory: int) -> None:
         """Tell how much memory DuckDB holds in this process."""

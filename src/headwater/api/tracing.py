@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import structlog
@@ -49,7 +49,8 @@ class Tracing:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
         scope["headwater.request_id"] = request_id
         began = time.perf_counter()
         status = 0
@@ -68,7 +69,7 @@ class Tracing:
         with (
             structlog.contextvars.bound_contextvars(request=request_id),
             done_by(None),
-            under(_traceparent(scope), tracer=self._tracer),
+            under(_traceparent(headers), tracer=self._tracer),
             span(scope["method"], {"headwater.request_id": request_id}, kind="server") as recorded,
         ):
             try:
@@ -93,8 +94,8 @@ class Tracing:
                 )
 
 
-def _traceparent(scope: Scope) -> str | None:
-    return sound(dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1"))
+def _traceparent(headers: Mapping[bytes, bytes]) -> str | None:
+    return sound(headers.get(b"traceparent", b"").decode("latin-1"))
 
 
 def _tell(recorded: Span, method: str, route: str, status: int) -> None:
@@ -110,6 +111,6 @@ def _route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "none")
 
 
-def _request_id(scope: Scope) -> str:
-    given = dict(scope["headers"]).get(HEADER.encode(), b"")
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(HEADER.encode(), b"")
     return given.decode() if _ACCEPTABLE.fullmatch(given) else secrets.token_hex(8)

@@ -39,11 +39,11 @@ class Notice:
     code: int
     message: str | None
     #: How often it was tried.
-    tries: int
+    tries: int = 0
     #: Not to be tried before.
     due_at: datetime
     #: Somebody is delivering it until then; a dead one's claim comes back.
-    leased_until: datetime | None
+    leased_until: datetime | None = None
     created_at: datetime
 
 

@@ -1,8 +1,8 @@
 """What catalog functions speak through: one consistent view, or one change, of the catalog."""
 
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 import msgspec
@@ -85,29 +85,29 @@ class Transaction:
     def run(self, statement: Prepared, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Run a prepared statement with the values that it leaves open; return the first row of its answer."""
         compiled = statement.for_dialect(self._connection.dialect)
-        with self._cursor(compiled) as cursor:
+
+        def run(cursor: Any) -> tuple[Any, ...] | None:
             cursor.execute(compiled.text, compiled.bound(values))
             if self.deeds is not None and cursor.rowcount != 0:
                 self.deeds.changed = True
             return cursor.fetchone() if cursor.description else None
 
+        return self._with_cursor(run, compiled.text)
+
     def run_each(self, statement: Prepared, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a prepared statement once for each row of values, in order."""
         compiled = statement.for_dialect(self._connection.dialect)
-        with self._cursor(compiled) as cursor:
-            cursor.executemany(compiled.text, [compiled.bound(row) for row in rows])
+        bound = [compiled.bound(row) for row in rows]
+        self._with_cursor(lambda cursor: cursor.executemany(compiled.text, bound), compiled.text)
 
-    @contextmanager
-    def _cursor(self, compiled: "_Compiled") -> Generator[Any]:
-        """Return a cursor of the driver's; its errors become those of SQLAlchemy."""
+    def _with_cursor(self, use: Callable[[Any], T], statement: str) -> T:
+        """Use a cursor of the driver's for a statement; its errors become those of SQLAlchemy."""
         dialect = self._connection.dialect
         cursor: Any = self._connection.connection.cursor()
         try:
-            yield cursor
+            return use(cursor)
         except dialect.loaded_dbapi.Error as error:
-            raise DBAPIError.instance(
-                compiled.text, None, error, dialect.loaded_dbapi.Error, dialect=dialect
-            ) from error
+            raise DBAPIError.instance(statement, None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
         finally:
             cursor.close()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from headwater.catalog import externals, inlined, objects, rejects, segments, streams, tasks
+from headwater.catalog import externals, objects, rejects, segments, streams, tasks
 from headwater.catalog.database import Database
 from headwater.catalog.objects import STREAMS, TASKS
 from headwater.catalog.rejects import MANY
@@ -20,6 +20,7 @@ from headwater.domain.fid import new_fid
 from headwater.domain.reject import MOST_OF_LINE, Reject, RejectedLine
 from headwater.domain.stream import Change, Segment, Stream, Written, segment_path
 from headwater.domain.task import Publish, Task, TaskState
+from headwater.ingest import placing
 from headwater.ingest.lines import Block
 from headwater.ingest.validation import Checker, Faults
 from headwater.lake import winners
@@ -102,8 +103,7 @@ class Replays:
             except Unavailable:
                 raise  # it may have been committed: the sweep knows whether the file is garbage
             except HeadwaterError as error:
-                if ready.written is not None and ready.written.packed is None:
-                    self._store.delete(ready.written.path)
+                placing.drop(self._store, ready.written)
                 if not isinstance(error, MovedMeanwhile):
                     raise
                 continue
@@ -273,23 +273,15 @@ def _put(tx: Transaction, task: Task, written: Written, *, fid: str, at: datetim
     gone = streams.withheld_by(tx, task) if task.is_withheld else None
     shows = not task.is_withheld and (task.publish is Publish.LIVE or task.state is TaskState.DONE)
     version = streams.advance(tx, task, Change.REPLAY, docs=written.docs, at=at) if shows else None
-    segment = Segment(
+    placing.put(
+        tx,
+        task,
+        written,
         fid=fid,
-        stream=task.stream,
-        task=task.fid,
-        attempt=task.attempt,
         layer=layer,
-        path=written.path,
-        docs=written.docs,
-        bytes=written.bytes,
-        min_id=written.min_id,
-        max_id=written.max_id,
+        base=task.docs,
         added_version=version if gone is None else gone,
         removed_version=gone,
-        base=task.docs,
-        created_at=at,
+        at=at,
     )
-    segments.add(tx, segment)
-    if written.packed is not None:
-        inlined.add(tx, written.path, written.packed)
     return version

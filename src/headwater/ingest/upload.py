@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from headwater.catalog import externals, inlined, objects, receipts, rejects, segments, streams, tasks
+from headwater.catalog import externals, objects, receipts, rejects, streams, tasks
 from headwater.catalog.database import Database
 from headwater.catalog.objects import EXTERNALS, TASKS
 from headwater.catalog.receipts import KeyTaken, StoredReceipt
@@ -16,8 +16,9 @@ from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, HeadwaterError, KeyReused, TooManyUploads, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
 from headwater.domain.fid import new_fid
-from headwater.domain.stream import Segment, Written, segment_path
+from headwater.domain.stream import Written, segment_path
 from headwater.domain.task import Task, require_open
+from headwater.ingest import placing
 from headwater.ingest.aside import Aside
 from headwater.ingest.decompression import decompressor
 from headwater.ingest.intake import Inflow, Intake, Limits, Measure
@@ -137,9 +138,7 @@ class Uploads:
         except Unavailable:
             raise  # it may have been committed: the sweep knows whether the file is garbage
         except HeadwaterError as error:
-            # Refused for certain, so the file is garbage.
-            if written is not None and written.packed is None:
-                self._store.delete(written.path)
+            placing.drop(self._store, written)
             first = await self._first(task, key) if isinstance(error, KeyTaken) else None
             if first is None:
                 raise
@@ -227,7 +226,8 @@ def record(
     total = tasks.credit(tx, task, docs=docs, size=size, rejected=rejected, at=at)
     receipt = Receipt(count=docs, total=total, bytes=size)
     if written is not None:
-        _put_on_top(tx, task, written, fid=fid, base=total - docs, at=at)
+        layer, version = streams.put_on_top(tx, task, docs=docs, at=at)
+        placing.put(tx, task, written, fid=fid, layer=layer, base=total - docs, added_version=version, at=at)
     if aside is not None:
         receipt = replace(receipt, rejected=rejected, flaws=tuple(aside.flaws), truncated=aside.truncated)
         if rejected:
@@ -237,29 +237,6 @@ def record(
     if key is not None and digest is not None and (docs or rejected):
         receipts.add(tx, _stored(receipt, task, key=key, digest=digest))
     return receipt
-
-
-def _put_on_top(tx: Transaction, task: Task, written: Written, *, fid: str, base: int, at: datetime) -> None:
-    layer, version = streams.put_on_top(tx, task, docs=written.docs, at=at)
-    segment = Segment(
-        fid=fid,
-        stream=task.stream,
-        task=task.fid,
-        attempt=task.attempt,
-        layer=layer,
-        path=written.path,
-        docs=written.docs,
-        bytes=written.bytes,
-        min_id=written.min_id,
-        max_id=written.max_id,
-        added_version=version,
-        removed_version=None,
-        base=base,
-        created_at=at,
-    )
-    segments.add(tx, segment)
-    if written.packed is not None:
-        inlined.add(tx, written.path, written.packed)
 
 
 def _stored(receipt: Receipt, task: Task, *, key: str, digest: str) -> StoredReceipt:

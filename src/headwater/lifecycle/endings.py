@@ -93,9 +93,7 @@ def notify(tx: Transaction, task: Task, external: External, kind: NoticeKind, *,
         sealed_target=vault.seal(target),
         code=task.code,
         message=task.message,
-        tries=0,
         due_at=at,
-        leased_until=None,
         created_at=at,
     )
     notices.add(tx, notice)
