@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
-import threading
 import time
 
 import anyio
@@ -22,45 +19,7 @@ from headwater_client import (
     Unavailable,
     WriterClosed,
 )
-
-ENDPOINT = "https://headwater.example.org/base/actions/tasks/0197.secret"
-TASK = {"fid": "0197", "type": "tasks", "meta": {}, "state": "done", "code": 200}
-RECEIPT = {"success": True, "payload": {"count": 1, "total": 1, "bytes": 1}}
-
-
-class Server(httpx.BaseTransport):
-    """Keeps what it is sent, and answers as it is told to."""
-
-    def __init__(self) -> None:
-        self.requests: list[httpx.Request] = []
-        #: Given a request, an answer in place of the usual one.
-        self.answer = lambda _request: None
-        self.open = threading.Event()
-        self.open.set()
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.read()
-        assert self.open.wait(10)
-        self.requests.append(request)
-        answer = self.answer(request)
-        if answer is not None:
-            return answer
-        return httpx.Response(200, json=RECEIPT if request.url.path.endswith("upload") else {"payload": TASK})
-
-    @property
-    def lines(self) -> list[bytes]:
-        """Of all uploads."""
-        uploads = [request for request in self.requests if request.url.path.endswith("upload")]
-        return [line for upload in uploads for line in _body(upload).splitlines()]
-
-    @property
-    def statuses(self) -> list[dict]:
-        reports = [request for request in self.requests if request.url.path.endswith("status")]
-        return [json.loads(report.content) for report in reports]
-
-
-def _body(upload: httpx.Request) -> bytes:
-    return gzip.decompress(upload.content) if "content-encoding" in upload.headers else upload.content
+from uploading import ENDPOINT, Server
 
 
 def _problem(status: int, kind: str, **members: object) -> httpx.Response:
@@ -225,7 +184,7 @@ def test_patience_ends_with_what_came_last(server):
     writer.abandon()
 
 
-def test_each_try_has_the_same_key_and_the_same_body(server):
+def test_each_try_has_the_same_key_and_the_samebody_of(server):
     answers = iter([httpx.Response(503, headers={"Retry-After": "0"}), httpx.Response(502), None])
     server.answer = lambda request: next(answers) if request.url.path.endswith("upload") else None
     with _writer(server) as writer:
@@ -319,64 +278,3 @@ def test_the_awaited_writer_runs_on_both_loops(server, loop):
 
     anyio.run(crawl, backend=loop)
     assert len(server.lines) == 10
-
-
-def _lenient(rejected: int, *errors: dict) -> httpx.Response:
-    payload = {"count": 3 - rejected, "total": 3 - rejected, "bytes": 1, "rejected": rejected, "errors": list(errors)}
-    return httpx.Response(200, json={"success": True, "payload": {**payload, "truncated": False}})
-
-
-def test_a_lenient_writer_goes_on_and_tells_what_was_left_aside():
-    server, told = Server(), []
-    error = {"line": 2, "doc_id": "b", "pointer": "/n", "detail": "no"}
-    server.answer = lambda request: _lenient(1, error) if request.url.path.endswith("upload") else None
-    with TaskWriter(ENDPOINT, transport=server, lenient=True, on_rejected=told.append) as writer:
-        writer.write_all([{"id": name} for name in "abc"])
-        writer.flush()
-        assert (writer.written, writer.taken, writer.rejected) == (3, 2, 1)
-        assert told == writer.rejections == [error]
-    assert server.requests[0].headers["prefer"] == "handling=lenient"
-    assert server.statuses == [{"code": 200}]
-
-
-def test_what_was_left_aside_is_counted_wholly_and_told_a_hundred_times_at_most():
-    server = Server()
-    server.answer = lambda request: (
-        _lenient(3, *({"line": n} for n in range(60))) if request.url.path.endswith("upload") else None
-    )
-    with TaskWriter(ENDPOINT, transport=server, lenient=True) as writer:
-        for _ in range(3):
-            writer.write_all([{"id": name} for name in "abc"])
-            writer.flush()
-    assert (writer.taken, writer.rejected, len(writer.rejections)) == (0, 9, 100)
-
-
-def test_a_strict_writer_asks_for_no_preference():
-    server = Server()
-    with TaskWriter(ENDPOINT, transport=server) as writer:
-        writer.write({"id": "a"})
-    assert "prefer" not in server.requests[0].headers
-    assert (writer.rejected, writer.rejections) == (0, [])
-
-
-def test_what_was_left_aside_counts_in_the_number_of_the_document_that_an_upload_begins_with():
-    server = Server()
-    server.answer = lambda request: _lenient(1, {"line": 1}) if request.url.path.endswith("upload") else None
-    with TaskWriter(ENDPOINT, transport=server, lenient=True, upload_key="from-{}".format) as writer:
-        for _ in range(2):
-            writer.write_all([{"id": name} for name in "abc"])
-            writer.flush()
-    assert [request.headers["idempotency-key"] for request in server.requests[:2]] == ["from-0", "from-3"]
-
-
-def test_an_awaited_writer_tells_what_was_left_aside_as_well():
-    async def crawl() -> None:
-        server = Server()
-        error = {"line": 2, "doc_id": "b", "pointer": "/n", "detail": "no"}
-        server.answer = lambda request: _lenient(1, error) if request.url.path.endswith("upload") else None
-        async with AsyncTaskWriter(ENDPOINT, transport=server, lenient=True) as writer:
-            await writer.write_all([{"id": name} for name in "abc"])
-            await writer.flush()
-            assert (writer.taken, writer.rejected, writer.rejections) == (2, 1, [error])
-
-    anyio.run(crawl)

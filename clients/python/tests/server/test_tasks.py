@@ -1,11 +1,8 @@
 """The life of a task on a crawler's server."""
 
 import asyncio
-import contextlib
 import threading
-import time
 
-import httpx
 import pytest
 
 from headwater_client import TaskGone
@@ -180,129 +177,6 @@ async def test_a_task_that_is_gone_ends_a_plain_function_without_a_word(call, he
     assert headwater.codes() == ([102] if what == "status" else [])
 
 
-async def test_the_end_cancels_a_coroutine_and_reports_nothing(call, headwater, gate):
-    ended = []
-
-    async def crawl(task):
-        await task.write({"id": "a"})
-        try:
-            await gate.wait()
-        finally:
-            ended.append(task.is_over)
-
-    caller = call(crawl)
-    await caller.start()
-    await until(gate.reached.is_set)
-    answer = await caller.end()
-    await caller.idle()
-
-    assert (answer.status_code, answer.json()["success"]) == (200, True)
-    assert ended == [True]
-    assert headwater.heard == []
-
-
-async def test_a_coroutine_that_survives_its_cancellation_is_refused_its_next_write(call, headwater, gate):
-    errors = []
-
-    async def crawl(task):
-        with contextlib.suppress(asyncio.CancelledError):
-            await gate.wait()
-        try:
-            await task.write({"id": "a"})
-        except Exception as error:
-            errors.append(type(error).__name__)
-            raise
-
-    caller = call(crawl)
-    await caller.start()
-    await until(gate.reached.is_set)
-    await caller.end()
-    await caller.idle()
-
-    assert errors == ["TaskGone"]
-    assert headwater.heard == []
-
-
-@pytest.mark.parametrize("say", [lambda task: task.write({"id": "b"}), lambda task: task.status(102, "on")])
-async def test_the_end_meets_a_plain_function_in_its_next_write_or_status(call, headwater, gate, say):
-    raised = []
-
-    def crawl(task):
-        gate.pass_through()
-        try:
-            say(task)
-        except TaskGone as error:
-            raised.append(error)
-            raise
-
-    caller = call(crawl)
-    await caller.start()
-    await until(gate.reached.is_set)
-    await caller.end()
-    gate.open()
-    await caller.idle()
-
-    assert len(raised) == 1
-    assert headwater.heard == []
-
-
-async def test_a_plain_function_may_wait_for_the_end(call, headwater):
-    began = threading.Event()
-    waited = []
-
-    def crawl(task):
-        began.set()
-        waited.append((task.over.wait(10), task.is_over))
-
-    caller = call(crawl)
-    await caller.start()
-    await until(began.is_set)
-    await caller.end()
-    await caller.idle()
-
-    assert waited == [(True, True)]
-    assert headwater.heard == []
-
-
-async def test_the_end_wakes_a_plain_function_that_waits_for_headwater(call, headwater):
-    headwater.answer = lambda _heard: httpx.ConnectError("Headwater is away")
-    raised = []
-
-    def crawl(task):
-        try:
-            while True:
-                task.write({"id": "a" * 100})
-        except TaskGone as error:
-            raised.append(error)
-            raise
-
-    caller = call(crawl, writer={"max_bytes": 1000})
-    await caller.start()
-    await until(lambda: headwater.heard)
-    began = time.monotonic()
-    await caller.end()
-    await caller.idle()
-
-    assert len(raised) == 1
-    assert time.monotonic() - began < 5
-
-
-async def test_the_end_of_a_task_that_nobody_knows_is_404(call):
-    answer = await call(lambda _task: None).end("f2")
-
-    assert answer.status_code == 404
-    assert answer.json() == {"success": False, "messages": ["no task f2 runs here"]}
-
-
-async def test_the_end_of_a_task_that_has_ended_is_heard(call, headwater):
-    caller = call(lambda _task: None)
-    await caller.start()
-    await headwater.closed()
-    await caller.idle()
-
-    assert (await caller.end()).status_code == 200
-
-
 async def test_the_same_order_again_is_answered_as_before_and_starts_nothing(call, headwater, gate):
     began = []
 
@@ -377,24 +251,3 @@ async def test_a_quick_source_lets_others_have_the_loop(call, headwater):
 
     assert answer.status_code == 200
     assert 500 not in headwater.codes()
-
-
-def test_a_crawler_has_one_function(make):
-    crawler = make(lambda _task: None)
-
-    with pytest.raises(TypeError, match="has a function"):
-        crawler.task(lambda _task: None)
-
-
-def test_a_function_that_yields_is_refused_with_what_to_do_instead(make):
-    async def crawl(_task):
-        yield {"id": "a"}
-
-    with pytest.raises(TypeError, match=r"await task\.write"):
-        make(crawl)
-
-
-def test_a_function_is_returned_as_it_is(make):
-    def crawl(_task): ...
-
-    assert make().task(crawl) is crawl

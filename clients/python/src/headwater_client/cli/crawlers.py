@@ -28,17 +28,7 @@ Of = Annotated[
         "--external", "-e", metavar="EXTERNAL", help="The External's fid or name.", autocompletion=completion.externals
     ),
 ]
-Into = Annotated[
-    Optional[str],
-    typer.Option(
-        "--stream",
-        "-s",
-        metavar="STREAM",
-        help="The fid or name of the stream that it feeds.",
-        show_default=False,
-        autocompletion=completion.streams,
-    ),
-]
+Into = Annotated[Optional[str], words.of_stream("The fid or name of the stream that it feeds.", "-s")]
 NewStream = Annotated[
     Optional[str],
     typer.Option("--new-stream", metavar="NAME", help="Create that stream, and feed it.", show_default=False),

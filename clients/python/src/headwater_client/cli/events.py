@@ -7,46 +7,16 @@ from typing import Annotated, Optional
 
 import typer
 
-from headwater_client.cli import completion, words
+from headwater_client.cli import words
 from headwater_client.cli.words import group
 
 app = group("What happens.")
 
-OfStream = Annotated[
-    Optional[str],
-    typer.Option(
-        "--stream",
-        metavar="STREAM",
-        help="Only about that stream.",
-        show_default=False,
-        autocompletion=completion.streams,
-    ),
-]
-OfCrawler = Annotated[
-    Optional[str],
-    typer.Option(
-        "--crawler",
-        metavar="CRAWLER",
-        help="Only about that crawler.",
-        show_default=False,
-        autocompletion=completion.crawlers,
-    ),
-]
-OfTask = Annotated[
-    Optional[str],
-    typer.Option(
-        "--task", metavar="TASK", help="Only about that task.", show_default=False, autocompletion=completion.tasks
-    ),
-]
+OfStream = Annotated[Optional[str], words.of_stream("Only about that stream.")]
+OfCrawler = Annotated[Optional[str], words.of_crawler("Only about that crawler.")]
+OfTask = Annotated[Optional[str], words.of_task("Only about that task.")]
 Types = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--type",
-        "-t",
-        metavar="TYPE",
-        help="Only of that type, such as task.done, or task for all of tasks; repeatable.",
-        show_default=False,
-    ),
+    Optional[list[str]], words.of_types("Only of that type, such as task.done, or task for all of tasks; repeatable.")
 ]
 Since = Annotated[
     Optional[datetime],

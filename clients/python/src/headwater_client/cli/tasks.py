@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from headwater_client.cli import completion, words
+from headwater_client.cli import words
 from headwater_client.cli.words import group
 
 app = group("Runs of crawlers: start, watch and undo them.")
@@ -26,26 +26,8 @@ class State(str, Enum):
 
 
 InState = Annotated[Optional[State], typer.Option("--state", help="Only those in that state.", show_default=False)]
-OfCrawler = Annotated[
-    Optional[str],
-    typer.Option(
-        "--crawler",
-        metavar="CRAWLER",
-        help="Only those of that crawler.",
-        show_default=False,
-        autocompletion=completion.crawlers,
-    ),
-]
-OfStream = Annotated[
-    Optional[str],
-    typer.Option(
-        "--stream",
-        metavar="STREAM",
-        help="Only those that write to that stream.",
-        show_default=False,
-        autocompletion=completion.streams,
-    ),
-]
+OfCrawler = Annotated[Optional[str], words.of_crawler("Only those of that crawler.")]
+OfStream = Annotated[Optional[str], words.of_stream("Only those that write to that stream.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Wait until it ends; the exit code says how.")]
 OfAttempt = Annotated[
     Optional[int], typer.Option("--attempt", metavar="N", help="Of that attempt.", show_default="the present one")

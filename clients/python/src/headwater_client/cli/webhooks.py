@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from headwater_client.cli import completion, words
+from headwater_client.cli import words
 from headwater_client.cli.endings import Code
 from headwater_client.cli.words import group
 
@@ -25,38 +25,9 @@ class State(str, Enum):
 
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The URL to post to.")]
 Name = Annotated[Optional[str], typer.Option("--name", metavar="NAME", help="What it is called.", show_default=False)]
-Types = Annotated[
-    Optional[list[str]],
-    typer.Option(
-        "--type",
-        "-t",
-        metavar="TYPE",
-        help="Only events of that type, 'task.done' or 'task.*'; repeatable.",
-        show_default=False,
-    ),
-]
-OfStream = Annotated[
-    Optional[str],
-    typer.Option(
-        "--stream",
-        "-s",
-        metavar="STREAM",
-        help="Only what is about that stream, by its fid or name.",
-        show_default=False,
-        autocompletion=completion.streams,
-    ),
-]
-OfCrawler = Annotated[
-    Optional[str],
-    typer.Option(
-        "--crawler",
-        "-c",
-        metavar="CRAWLER",
-        help="Only what is about that crawler, by its fid or name.",
-        show_default=False,
-        autocompletion=completion.crawlers,
-    ),
-]
+Types = Annotated[Optional[list[str]], words.of_types("Only events of that type, 'task.done' or 'task.*'; repeatable.")]
+OfStream = Annotated[Optional[str], words.of_stream("Only what is about that stream, by its fid or name.", "-s")]
+OfCrawler = Annotated[Optional[str], words.of_crawler("Only what is about that crawler, by its fid or name.", "-c")]
 InState = Annotated[Optional[State], typer.Option("--state", help="Only those in that state.", show_default=False)]
 Deliveries = Annotated[list[str], typer.Argument(metavar="DELIVERY", help="Their ids.")]
 

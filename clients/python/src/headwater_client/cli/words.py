@@ -26,6 +26,30 @@ def param(help: str) -> Any:  # noqa: A002 - as typer calls it
     return typer.Option("--param", "-p", metavar="NAME=VALUE", help=help, show_default=False)
 
 
+def of_stream(help: str, *short: str) -> Any:  # noqa: A002 - as typer calls it
+    """Return the option by which a stream is named, with its short form if it has one."""
+    return _named("stream", *short, help=help, known=completion.streams)
+
+
+def of_crawler(help: str, *short: str) -> Any:  # noqa: A002 - as typer calls it
+    """Return the option by which a crawler is named, with its short form if it has one."""
+    return _named("crawler", *short, help=help, known=completion.crawlers)
+
+
+def of_task(help: str) -> Any:  # noqa: A002 - as typer calls it
+    """Return the option by which a task is named."""
+    return _named("task", help=help, known=completion.tasks)
+
+
+def of_types(help: str) -> Any:  # noqa: A002 - as typer calls it
+    """Return the option by which types of events are named."""
+    return typer.Option("--type", "-t", metavar="TYPE", help=help, show_default=False)
+
+
+def _named(kind: str, *short: str, help: str, known: Any) -> Any:  # noqa: A002 - as typer calls it
+    return typer.Option(f"--{kind}", *short, metavar=kind.upper(), help=help, show_default=False, autocompletion=known)
+
+
 Url = Annotated[
     Optional[str],
     typer.Option(
