@@ -16,8 +16,8 @@ WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-# Built quietly, and again only when a lock changed.
-$(STAMP): requirements-dev.lock pyproject.toml clients/python/pyproject.toml
+# Built quietly, and again only when a lock changed, or what is compiled.
+$(STAMP): requirements-dev.lock pyproject.toml hatch_build.py src/headwater/ingest/scanner.c clients/python/pyproject.toml
 	@echo "Preparing $(VENV) (once; about a minute) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock

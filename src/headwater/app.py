@@ -60,6 +60,7 @@ from headwater.ingest.sweep import sweep
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.inlining import Inlined
+from headwater.lake.segment import rehearse
 from headwater.lake.store import LocalStore
 from headwater.lifecycle.dispatcher import Dispatcher
 from headwater.lifecycle.mailing import Mailer
@@ -190,6 +191,7 @@ async def running(
     """
     meters = meters or Meters()
     await asyncio.to_thread(prepare, settings, at=now())
+    await asyncio.to_thread(rehearse)
     async with contextlib.AsyncExitStack() as stack:
         if tracer is not None:
             stack.push_async_callback(asyncio.to_thread, tracer.close)

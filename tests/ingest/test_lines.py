@@ -72,7 +72,7 @@ def told(found):
     return [
         (line, int(number), int(place))
         for block in found
-        for line, number, place in zip(block.lines(), block.numbers, block.places, strict=True)
+        for line, number, place in zip(block.lines(range(len(block))), block.numbers, block.places, strict=True)
     ]
 
 
@@ -144,7 +144,7 @@ def test_blocks_hold_whole_lines_each_ended_by_one_lf(given_body):
         pieces = [block.data[start:end] for start, end in zip(block.offsets, block.offsets[1:], strict=False)]
         assert block.offsets[0] == 0
         assert block.offsets[-1] == len(block.data)
-        assert pieces == [line + b"\n" for line in block.lines()]
+        assert pieces == [line + b"\n" for line in block.lines(range(len(block)))]
         assert len(block) == len(pieces) > 0
         assert b"\r" not in block.data
 

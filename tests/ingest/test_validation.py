@@ -27,7 +27,7 @@ def check(body, *, schema=None, field="id"):
     """The ids of a body's documents, and what is wrong with them."""
     checker, faults, cutter, ids = a_checker(schema, field), Faults(), LineCutter(longest=1 << 30), []
     for block in [*cutter.feed(body), *cutter.finish()]:
-        ids += checker.ids(block, faults)
+        ids += checker.ids(block, faults).to_pylist()
     return ids, faults
 
 

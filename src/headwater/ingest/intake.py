@@ -174,17 +174,16 @@ class Intake:
         offsets = pa.py_buffer(cast("Any", block.offsets))
         documents = pa.StringArray.from_buffers(len(block), offsets, pa.py_buffer(block.data))
         size = len(block.data)
-        if self._faults and None in ids:
-            is_good = np.array([doc_id is not None for doc_id in ids])
-            ids = [doc_id for doc_id in ids if doc_id is not None]
-            documents = cast("Any", documents).filter(pa.array(is_good))
-            size = int(np.diff(block.offsets)[is_good].sum())
-        if not ids:
+        if ids.null_count:
+            is_good = cast("Any", ids).is_valid()
+            size = int(np.diff(block.offsets)[is_good.to_numpy(zero_copy_only=False)].sum())
+            documents, ids = cast("Any", documents).filter(is_good), cast("Any", ids).drop_null()
+        if not len(ids):
             return
         first = self._docs
         self._docs += len(ids)
         places = pa.array(np.arange(first, self._docs))
-        columns = [pa.array(ids, pa.string()), places, documents]
+        columns = [ids, places, documents]
         batch = cast("Any", pa).record_batch(columns, schema=SCHEMA)
         with _kept():
             self._writer.add(batch, size=size)

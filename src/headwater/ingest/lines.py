@@ -5,20 +5,20 @@ pieces. So the lines of a block are not copied, unless they need mending: each o
 one LF, and none may be blank.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from headwater.domain.errors import DocumentTooLarge, Flaw
+from headwater.ingest.scanner import line_offsets
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LF, CR = 10, 13
 #: Bytes that a blank line may hold: JSON's white space.
 BLANKS = b" \t\r"
-#: By byte, whether a line that begins with it may be blank.
-_MAY_BE_BLANK = np.isin(np.arange(256), (LF, *BLANKS))
 #: Lines are handed on in blocks of about so many bytes.
 BLOCK = 1 << 20
 
@@ -39,9 +39,10 @@ class Block:
         """Return the number of lines."""
         return len(self.numbers)
 
-    def lines(self) -> list[bytes]:
-        """Return the lines, without their LF."""
-        return self.data.split(b"\n")[:-1]
+    def lines(self, places: Sequence[int]) -> Iterator[bytes]:
+        """Yield the lines at some places, without their LF."""
+        offsets = self.offsets.tolist()
+        return (self.data[offsets[place] : offsets[place + 1] - 1] for place in places)
 
 
 class LineCutter:
@@ -78,11 +79,17 @@ class LineCutter:
         Raises:
             DocumentTooLarge: a line is longer than may be.
         """
-        data = self._take()
-        end = _last_end(data)
-        if end > 0:
-            yield from self._cut(data[:end])
-        rest = data[end:]
+        # What came last alone is cut in two, so that what is handed on is copied once.
+        last = self._held.pop() if self._held else b""
+        end = _last_end(last)
+        if not end:
+            self._held.append(last)
+            last, self._held = self._take(), []
+            end = _last_end(last)
+        if end:
+            self._held.append(last if end == len(last) else cast("bytes", memoryview(last)[:end]))
+            yield from self._cut(self._take())
+        rest = last[end:]
         self._held, self._held_size = [rest], len(rest)
         size = len(rest) - rest.endswith(b"\r")  # which may be half of a CRLF
         if size > self._longest:
@@ -101,8 +108,8 @@ class LineCutter:
 
     def _take(self) -> bytes:
         data = b"".join(self._held)
-        # The mark is three bytes; a body may come byte by byte, but a block never begins with part of it.
-        if not self._begun:
+        # The mark is three bytes; a body may come byte by byte.
+        if not self._begun and len(data) >= len(BYTE_ORDER_MARK):
             self._begun = True
             if data.startswith(BYTE_ORDER_MARK):
                 self._place = len(BYTE_ORDER_MARK)
@@ -123,23 +130,17 @@ class LineCutter:
 
     def _plain(self, data: bytes) -> Block | None:
         """Return the block whose lines are good as they stand, or None if any needs mending."""
-        if CR in data or data[-1] != LF:
+        offsets = line_offsets(data)
+        if offsets is None:
             return None
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == LF)
-        offsets = np.empty(len(ends) + 1, np.int32)
-        offsets[0] = 0
-        offsets[1:] = ends + 1
-        firsts = np.frombuffer(data, np.uint8)[offsets[:-1]]
-        # A line that begins with white space may be blank; such are rare enough to look at in the other way.
-        if _MAY_BE_BLANK[firsts].any():
-            return None
+        count = len(offsets) - 1
         block = Block(
             data=data,
             offsets=offsets,
-            numbers=np.arange(self._line, self._line + len(ends)),
+            numbers=np.arange(self._line, self._line + count),
             places=offsets[:-1].astype(np.int64) + self._place,
         )
-        self._line += len(ends)
+        self._line += count
         self._place += len(data)
         return block
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.compute as pc
 from pyarrow import RecordBatch
 
 from headwater.domain.errors import Flaw
@@ -75,11 +76,17 @@ class Recheck:
         columns = cast("Any", part)
         ids: list[str] = columns.column("doc_id").to_pylist()
         self.documents += len(ids)
-        self.renamed += sum(new is not None and new != old for new, old in zip(found, ids, strict=True))
+        self.renamed += _count_different(found, columns.column("doc_id"))
         for flaw in self._faults.flaws[told:]:
             # A line of the block is a row of the part.
             row = flaw.line or 0
             self.examples.append(Example(id=ids[row], task=columns.column("task")[row].as_py(), flaw=flaw))
+
+
+def _count_different(some: Any, others: Any) -> int:
+    """Return how many pairs of values differ; those with a null are not counted."""
+    compute = cast("Any", pc)
+    return compute.sum(compute.not_equal(some, others), min_count=0).as_py()
 
 
 def _parts(batch: RecordBatch) -> Iterator[RecordBatch]:

@@ -124,7 +124,7 @@ class Replays:
                 continue
             ids = await asyncio.to_thread(checker.ids, _block(whole), verdicts)
             found = iter(verdicts.take())
-            for reject, doc_id in zip(whole, ids, strict=True):
+            for reject, doc_id in zip(whole, cast("Any", ids).to_pylist(), strict=True):
                 if doc_id is not None:
                     passed[reject.seq] = doc_id
                 elif _differs(line := next(found), reject):

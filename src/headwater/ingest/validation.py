@@ -6,12 +6,12 @@ and garbage collection.
 
 import json
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import msgspec
+import pyarrow as pa
 
 from headwater.domain.document import document_id
 from headwater.domain.errors import MOST_FLAWS, DocumentInvalid, Flaw, UploadBroken
@@ -19,7 +19,9 @@ from headwater.domain.external import Definition
 from headwater.domain.reject import RejectedLine, RejectKind, kept_of
 from headwater.domain.schema import Validator, compile_schema, cut, first_flaw, flaws_of
 from headwater.ingest.lines import Block
-from headwater.ingest.typed import TypedDecoder
+from headwater.ingest.plan import Plan
+from headwater.ingest.planner import NotPlain, plan_of
+from headwater.ingest.scanner import scan
 
 # A validator copies what it complains of, once for each fault: a thousand faults of a document of half a
 # megabyte took a minute and 12 GB. So a larger document is told its first fault, a huge one none.
@@ -105,45 +107,46 @@ class Checker:
         self._field = definition.doc_id_field
         self._validator = None if definition.schema is None else compile_schema(definition.schema)
         self._decode = msgspec.json.Decoder().decode
-        self._typed = _typed(definition)
+        self._plan = _plan(definition)
 
     @property
     def is_quick(self) -> bool:
         """Whether a small upload is checked in no time, whatever is in it: no pattern can take long."""
-        return self._validator is None or (self._typed is not None and self._typed.is_quick)
+        return self._validator is None or self._plan is not None
 
-    def ids(self, block: Block, faults: Faults) -> list[str | None]:
-        """Return the id of each document of a block; None where something is wrong, which goes to ``faults``."""
-        lines = block.lines()
-        found: list[str | None]
-        missed: Iterable[int]
-        if self._typed is not None and self._typed.is_worth_trying:
-            found, missed = self._typed.ids(lines)
+    def ids(self, block: Block, faults: Faults) -> pa.StringArray:
+        """Return the id of each document of a block; null where something is wrong, which goes to ``faults``."""
+        if self._plan is None:
+            ids, missed = None, range(len(block))
         else:
-            found, missed = [None] * len(lines), range(len(lines))
-        decode, field = self._decode, self._field
+            ids, missed = scan(self._plan, block.data, block.offsets)
+        if ids is None or missed:
+            found: list[str | None] = [None] * len(block) if ids is None else cast("Any", ids).to_pylist()
+            for place, line in zip(missed, block.lines(missed), strict=True):
+                found[place] = self._id(block, place, line, faults)
+            ids = cast("Any", pa).array(found, pa.string())
+        faults.lines += len(block)
+        return ids
+
+    def _id(self, block: Block, place: int, line: bytes, faults: Faults) -> str | None:
+        """Return the id of one document, looked at in the general way."""
         is_valid = _anything if self._validator is None else self._validator.is_valid
-        for place in missed:
-            line = lines[place]
-            try:
-                document = decode(line)
-                if type(document) is dict and is_valid(document):
-                    value: Any = document.get(field)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-                    found[place] = value if type(value) is str else document_id(document, field)  # pyright: ignore[reportUnknownArgumentType]
-                    continue
-            except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                if faults.listing:
-                    rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
-                    flaws = [_broken(block, place, line, error)]
-                    faults.tell(replace(rejected, flaws=flaws, doc_id=seeming_id(line, field)))
-                faults.broken += 1
-            else:
-                if faults.listing:
-                    rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
-                    faults.tell(self._invalid(rejected, document, thorough=faults.thorough))
-                faults.invalid += 1
-        faults.lines += len(lines)
-        return found
+        try:
+            document = self._decode(line)
+            if type(document) is dict and is_valid(document):
+                return document_id(document, self._field)  # pyright: ignore[reportUnknownArgumentType] - any JSON
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            if faults.listing:
+                rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
+                flaws = [_broken(block, place, line, error)]
+                faults.tell(replace(rejected, flaws=flaws, doc_id=seeming_id(line, self._field)))
+            faults.broken += 1
+        else:
+            if faults.listing:
+                rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
+                faults.tell(self._invalid(rejected, document, thorough=faults.thorough))
+            faults.invalid += 1
+        return None
 
     def _invalid(self, rejected: RejectedLine, document: Any, *, thorough: bool) -> RejectedLine:
         """Return a line that is JSON with what is wrong with it, and its id if it has one."""
@@ -186,12 +189,12 @@ def seeming_id(line: bytes, field: str | None) -> str | None:
     return None
 
 
-def _typed(definition: Definition) -> TypedDecoder | None:
-    if not isinstance(definition.schema, dict) or definition.doc_id_field is None:
+def _plan(definition: Definition) -> Plan | None:
+    if definition.doc_id_field is None:
         return None
     try:
-        return TypedDecoder(definition.schema, field=definition.doc_id_field)
-    except ValueError:
+        return plan_of(definition.schema, field=definition.doc_id_field)
+    except NotPlain:
         return None
 
 

@@ -1,0 +1,288 @@
+"""From a JSON Schema to the plan that the scanner follows.
+
+A plan never says more than its schema. A schema that says what a plan cannot is not plain, and its documents are
+looked at in the general way.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from headwater.ingest.pattern import runs_of
+from headwater.ingest.plan import (
+    ARRAY,
+    BOOLEAN,
+    FRACTION,
+    INTEGER,
+    MOST_COUNT,
+    MOST_PROPERTIES,
+    NOTHING,
+    OBJECT,
+    STRING,
+    Node,
+    Plan,
+    Property,
+    Run,
+    Text,
+)
+
+#: They say nothing of whether a document matches.
+_ANNOTATIONS = {"title", "description", "$comment", "examples", "default", "deprecated", "readOnly", "writeOnly"}
+#: They hold what others refer to.
+_SHELVES = {"$schema", "$id", "$defs", "definitions"}
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_KEYWORDS = {
+    *("type", "enum", "const", "minLength", "maxLength", "pattern", "format", *_BOUNDS),
+    *("items", "minItems", "maxItems", "properties", "required", "additionalProperties"),
+}
+#: In these a format is a note; in the drafts before, it is checked.
+_DIALECTS = (None, "https://json-schema.org/draft/2019-09/schema", "https://json-schema.org/draft/2020-12/schema")
+
+_NUMBER = INTEGER | FRACTION
+_ALL = STRING | _NUMBER | BOOLEAN | NOTHING | OBJECT | ARRAY
+_TYPES = {
+    "string": STRING,
+    "integer": INTEGER,
+    "number": _NUMBER,
+    "boolean": BOOLEAN,
+    "null": NOTHING,
+    "object": OBJECT,
+    "array": ARRAY,
+}
+#: What of a node bears on values of some types.
+_PARTS: Mapping[int, Sequence[str]] = {
+    STRING: ("shortest", "longest", "choice", "choices", "run", "runs", "is_whole"),
+    _NUMBER: ("lowest", "highest", "least", "most"),
+    OBJECT: ("property", "properties", "required", "others"),
+    ARRAY: ("items", "fewest", "most_items"),
+}
+
+#: No integer that the scanner reads is as large.
+_GIANT = 1 << 62
+#: Up to here every integer is a double.
+_MOST_BOUND = 1 << 53
+#: They are compared one after the other.
+_MOST_CHOICES = 256
+
+_REFERENCE = re.compile(r"#/(?P<shelf>\$defs|definitions)/(?P<name>[^~%/]+)")
+#: Characters that never stand in a string as they are.
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+
+
+class NotPlain(ValueError):
+    """The schema says something that a plan cannot."""
+
+
+def plan_of(schema: Any, *, field: str) -> Plan:
+    """Return the plan of a JSON Schema, or of none (None), for documents whose id is in ``field``.
+
+    Raises:
+        NotPlain: the schema says something that a plan cannot.
+    """
+    if schema is False:
+        raise NotPlain("nothing matches it")
+    try:
+        return _Planner({} if schema is None or schema is True else schema).plan(field)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise NotPlain(f"the schema is not plain: {error}") from error
+
+
+class _Planner:
+    """Makes one plan."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        self._formats_are_notes = root.get("$schema") in _DIALECTS
+        #: None stands for one that is being made.
+        self._nodes: list[Node | None] = []
+        self._properties: list[Property] = []
+        self._choices: list[Text] = []
+        self._runs: list[Run] = []
+        self._text = bytearray()
+        #: The place of the node that takes any value, once there is one.
+        self._anything: int | None = None
+        #: By what a reference says, the place of what it refers to.
+        self._referred: dict[str, int] = {}
+
+    def plan(self, field: str) -> Plan:
+        said = {keyword: value for keyword, value in self._root.items() if keyword not in _SHELVES}
+        if said.keys() == {"$ref"}:
+            said = self._find(said["$ref"])
+        # The id may be a property that the schema does not name.
+        properties: dict[str, Any] = {field: said.get("additionalProperties", True), **said.get("properties", {})}
+        self._add({**said, "properties": properties})
+        nodes = cast("list[Node]", self._nodes)
+        nodes[0].types &= OBJECT
+        return Plan(
+            nodes=(Node * len(nodes))(*nodes),
+            properties=(Property * len(self._properties))(*self._properties),
+            choices=(Text * len(self._choices))(*self._choices),
+            runs=(Run * len(self._runs))(*self._runs),
+            text=bytes(self._text),
+            id=list(properties).index(field),
+        )
+
+    def _add(self, schema: Any) -> int:
+        """Return the place of the node for a subschema."""
+        if schema is True or schema == {}:
+            return self._place_of_anything()
+        if isinstance(schema, dict) and "$ref" in schema:
+            return self._refer(cast("dict[str, Any]", schema))
+        place = self._reserve()
+        self._nodes[place] = self._node(schema)
+        return place
+
+    def _reserve(self) -> int:
+        self._nodes.append(None)
+        return len(self._nodes) - 1
+
+    def _place_of_anything(self) -> int:
+        if self._anything is None:
+            self._anything = self._reserve()
+            self._nodes[self._anything] = self._free()
+        return self._anything
+
+    def _free(self) -> Node:
+        """Return a node that takes any value."""
+        anything = self._place_of_anything()
+        return Node(
+            types=_ALL,
+            lowest=-math.inf,
+            highest=math.inf,
+            least=-_GIANT,
+            most=_GIANT,
+            longest=MOST_COUNT,
+            most_items=MOST_COUNT,
+            others=anything,
+            items=anything,
+        )
+
+    def _refer(self, said: dict[str, Any]) -> int:
+        pointer: str = said["$ref"]
+        if said.keys() - _ANNOTATIONS != {"$ref"}:
+            raise NotPlain("something beside a reference")
+        if pointer not in self._referred:
+            # Before it is made, since what is in it may refer to it.
+            place = self._referred[pointer] = self._reserve()
+            self._nodes[place] = self._node(self._find(pointer))
+        return self._referred[pointer]
+
+    def _find(self, pointer: str) -> Any:
+        found = _REFERENCE.fullmatch(pointer)
+        shelf: dict[str, Any] = self._root.get(found["shelf"], {}) if found else {}
+        if found is None or found["name"] not in shelf:
+            raise NotPlain(f"the reference {pointer!r}")
+        return shelf[found["name"]]
+
+    def _node(self, schema: Any) -> Node:
+        """Return the node of the values that a subschema describes."""
+        if schema is True:
+            return self._free()
+        if not isinstance(schema, dict):
+            raise NotPlain("nothing matches a part of it")
+        said = {name: value for name, value in cast("dict[str, Any]", schema).items() if name not in _ANNOTATIONS}
+        if "$ref" in said:
+            node = self._nodes[self._refer(said)]
+            if node is None:
+                raise NotPlain("it is a part of itself")
+            return node
+        for keyword in ("anyOf", "oneOf"):
+            if said.keys() == {keyword}:
+                return self._either(said[keyword])
+        if unknown := said.keys() - _KEYWORDS:
+            raise NotPlain(f"the keyword {min(unknown)!r}")
+        node = self._free()
+        node.types = _types(said.get("type"))
+        self._say_string(node, said)
+        _say_number(node, said)
+        node.fewest, node.most_items = _count(said, "minItems", 0), _count(said, "maxItems", MOST_COUNT)
+        node.items = self._add(said.get("items", True))
+        self._say_object(node, said)
+        return node
+
+    def _either(self, schemas: Sequence[Any]) -> Node:
+        """Return the node of values that one of the schemas describes; none has a type of another."""
+        whole = self._free()
+        whole.types = 0
+        for schema in schemas:
+            node = self._node(schema)
+            numbers = _NUMBER if node.types & _NUMBER else 0
+            if whole.types & (node.types | numbers):
+                raise NotPlain("a choice of two schemas for one type")
+            whole.types |= node.types
+            for types, parts in _PARTS.items():
+                if node.types & types:
+                    for part in parts:
+                        setattr(whole, part, getattr(node, part))
+        return whole
+
+    def _say_string(self, node: Node, said: Mapping[str, Any]) -> None:
+        if "format" in said and not self._formats_are_notes:
+            raise NotPlain("the keyword 'format'")
+        node.shortest, node.longest = _count(said, "minLength", 0), _count(said, "maxLength", MOST_COUNT)
+        if "enum" in said or "const" in said:
+            self._say_choices(node, said)
+        if "pattern" in said:
+            runs, node.is_whole = runs_of(said["pattern"])
+            node.run, node.runs = len(self._runs), len(runs)
+            self._runs += runs
+
+    def _say_choices(self, node: Node, said: Mapping[str, Any]) -> None:
+        values: list[Any] = [said["const"]] if "const" in said else said["enum"]
+        texts = [value for value in values if isinstance(value, str)]
+        if (
+            len(texts) + values.count(None) < len(values)
+            or len(texts) > _MOST_CHOICES
+            or {"const", "enum"} <= said.keys()
+        ):
+            raise NotPlain("a choice of other values than strings, or of too many")
+        node.types &= (STRING if texts else 0) | (NOTHING if None in values else 0)
+        node.choice, node.choices = len(self._choices), len(texts)
+        self._choices += map(self._quoted, texts)
+
+    def _say_object(self, node: Node, said: Mapping[str, Any]) -> None:
+        others = said.get("additionalProperties", True)
+        required: list[str] = said.get("required", [])
+        properties: dict[str, Any] = dict.fromkeys(required, others) | said.get("properties", {})
+        if len(properties) > MOST_PROPERTIES or any(map(_ESCAPED.search, properties)):
+            raise NotPlain("properties whose names are escaped, or too many")
+        node.others = -1 if others is False else self._add(others)
+        # What is within them is added before them, so that they stand together.
+        named = [Property(self._quoted(name), self._add(each), name in required) for name, each in properties.items()]
+        node.property, node.properties, node.required = len(self._properties), len(named), len(set(required))
+        self._properties += named
+
+    def _quoted(self, text: str) -> Text:
+        start = len(self._text)
+        self._text += b'"%b"' % text.encode()
+        return Text(start, len(self._text) - start)
+
+
+def _types(given: str | Sequence[str] | None) -> int:
+    if given is None:
+        return _ALL
+    found = 0
+    for name in [given] if isinstance(given, str) else given:
+        found |= _TYPES.get(name, 0)
+    return found
+
+
+def _count(said: Mapping[str, Any], keyword: str, otherwise: int) -> int:
+    count = said.get(keyword, otherwise)
+    if type(count) is not int or not 0 <= count <= MOST_COUNT:
+        raise NotPlain(f"{keyword} {count!r}")
+    return count
+
+
+def _say_number(node: Node, said: Mapping[str, Any]) -> None:
+    bounds: dict[str, float] = {keyword: said[keyword] for keyword in _BOUNDS if keyword in said}
+    if not all(type(bound) in {int, float} and abs(bound) <= _MOST_BOUND for bound in bounds.values()):
+        raise NotPlain("a bound that a double does not hold")
+    least, more = bounds.get("minimum", -_GIANT), bounds.get("exclusiveMinimum", -_GIANT)
+    most, less = bounds.get("maximum", _GIANT), bounds.get("exclusiveMaximum", _GIANT)
+    node.least, node.most = max(math.ceil(least), math.floor(more) + 1), min(math.floor(most), math.ceil(less) - 1)
+    if "minimum" in bounds or "exclusiveMinimum" in bounds:
+        node.lowest = max(least, math.nextafter(more, math.inf))
+    if "maximum" in bounds or "exclusiveMaximum" in bounds:
+        node.highest = min(most, math.nextafter(less, -math.inf))
