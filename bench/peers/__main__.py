@@ -28,6 +28,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=homes, metavar="NAME", help=f"Headwater and: {', '.join(homes)}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="so many turns for each (3)")
     parser.add_argument("--workers", type=int, default=cores, metavar="N", help=f"processes of Headwater ({cores})")
+    parser.add_argument("--plain", action="store_true", help="send lines that are not gzipped, as the peers read them")
     parser.add_argument("--smaller", type=int, default=1, metavar="TIMES", help="so many times fewer documents")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the numbers")
     return parser.parse_args()
@@ -43,7 +44,7 @@ def main() -> int:
     end_on_signals()
     console = Console(width=report.WIDTH, highlight=False)
     peers = [_smaller(peer, chosen.smaller) for peer in PEERS if chosen.only is None or peer.home in chosen.only]
-    ours = _smaller(headwater_of(chosen.workers), chosen.smaller)
+    ours = _smaller(headwater_of(chosen.workers, gzipped=not chosen.plain), chosen.smaller)
     try:
         with console.status("") as status:
             run = measured(ours, peers, rounds=chosen.rounds, say=status.update)

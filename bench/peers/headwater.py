@@ -1,7 +1,8 @@
-"""Headwater: a task of gzipped uploads, beginning with its creation and over when the stream shows it."""
+"""Headwater: a task of uploads, beginning with its creation and over when the stream shows it."""
 
 import gzip
 import time
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from bench import documents
@@ -15,21 +16,26 @@ _UPLOAD = 10_000
 _CONNECTIONS = 4
 #: Of gzip, as its command has it.
 _LEVEL = 6
-_HEADERS = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+_HEADERS = {"Content-Type": "application/x-ndjson"}
 
 
-def load(turn: Turn, *, workers: int = 1) -> Loaded:
+def load(turn: Turn, *, workers: int = 1, gzipped: bool = True) -> Loaded:
     """Upload the documents to a new Headwater of so many processes."""
-    warm_up, bodies = turn.reviews.bodies(_UPLOAD, lambda lines: gzip.compress(b"\n".join(lines), _LEVEL))
+    warm_up, bodies = turn.reviews.bodies(_UPLOAD, _gzipped if gzipped else b"\n".join)
+    headers = _HEADERS | ({"Content-Encoding": "gzip"} if gzipped else {})
     # Said only if it is asked for: the other is what an operator gets.
     options = () if workers == 1 else ("--workers", str(workers))
     with serving(turn.folder / "headwater-data", log=turn.log, options=options) as served:
         stream, crawler = _set_up(served)
-        _run(served, crawler, warm_up)
+        _run(served, crawler, warm_up, headers)
         began = time.perf_counter()
-        _run(served, crawler, bodies)
+        _run(served, crawler, bodies, headers)
         seconds = time.perf_counter() - began
         return Loaded(seconds=seconds, held=served.wait_until_counted(stream) - WARM_UP)
+
+
+def _gzipped(lines: Sequence[bytes]) -> bytes:
+    return gzip.compress(b"\n".join(lines), _LEVEL)
 
 
 def _set_up(served: Served) -> tuple[str, str]:
@@ -43,8 +49,8 @@ def _set_up(served: Served) -> tuple[str, str]:
     return stream, served.call("POST", path, json=body, expect=created)["fid"]
 
 
-def _run(served: Served, crawler: str, bodies: list[bytes]) -> None:
+def _run(served: Served, crawler: str, bodies: list[bytes], headers: Mapping[str, str]) -> None:
     task = served.call("POST", f"/actions/crawlers/{crawler}/task", expect=HTTPStatus.CREATED)["fid"]
     path = f"/actions/tasks/{task}/upload"
-    posted(served.client, Posting(path=path, headers=_HEADERS, connections=_CONNECTIONS), bodies)
+    posted(served.client, Posting(path=path, headers=headers, connections=_CONNECTIONS), bodies)
     served.call("POST", f"/actions/tasks/{task}/status", json={"code": HTTPStatus.OK})

@@ -64,16 +64,16 @@ FIVE_TIMES = Goal(times=5)
 _ALL = Promises(http="yes", schema="yes", ids="yes", fsync="yes")
 
 
-def headwater_of(workers: int) -> Peer:
+def headwater_of(workers: int, *, gzipped: bool) -> Peer:
     """Return Headwater with so many processes: it needs no environment but this one, and is its own measure."""
     return Peer(
-        name="Headwater" if workers == 1 else f"Headwater, {workers} workers",
+        name=f"Headwater, {workers} worker{'' if workers == 1 else 's'}{'' if gzipped else ', plain'}",
         home="",
         distribution="headwater",
         docs=200_000,
         promises=_ALL,
         goal=Goal(times=1),
-        load=partial(headwater.load, workers=workers),
+        load=partial(headwater.load, workers=workers, gzipped=gzipped),
     )
 
 

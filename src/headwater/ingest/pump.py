@@ -15,8 +15,10 @@ from headwater.ingest.room import Room
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-#: Received bytes that are handed to a worker thread at a time.
+#: So many received bytes are handed to a worker thread that is free, ...
 FEED = 256 << 10
+#: ... and as many as came meanwhile, up to these, to one that was busy: each time costs a change of threads.
+MOST_FED = 1 << 20
 #: Seconds between two looks whether there is room again.
 _LOOK = 0.05
 
@@ -93,7 +95,7 @@ class Pump:
                 async for chunk in body:
                     held.append(chunk)
                     size += len(chunk)
-                    if size >= FEED:
+                    if size >= (MOST_FED if pouring.is_busy else FEED):
                         patience.rest()
                         await pouring.give(b"".join(held))
                         held, size = [], 0
@@ -122,6 +124,11 @@ class _Pouring(Generic[T]):
         self._working: asyncio.Future[Any] | None = None
         #: Whoever works on the sink has it; there is none while nothing of the body is held.
         self._lock: Lock | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the part before is still worked on."""
+        return self._working is not None and not self._working.done()
 
     async def give(self, data: bytes) -> None:
         """Have a part worked on, once the one before is done."""
