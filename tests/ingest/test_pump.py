@@ -6,10 +6,11 @@ import pytest
 
 from builders import body_of
 from headwater.domain.errors import UploadBroken
-from headwater.ingest.pump import FEED, Pump
+from headwater.ingest.pump import FEED, MOST_FED, Pump
 from headwater.ingest.room import Room
 
 PART = b"x" * FEED
+LARGE = b"x" * MOST_FED
 
 
 class Sinking:
@@ -105,11 +106,39 @@ async def test_each_large_part_is_heard_of():
         nonlocal heard
         heard += 1
 
-    await pour(body_of(PART, PART, b"x"), Sinking(), heard=hear)
+    await pour(body_of(LARGE, LARGE, b"x"), Sinking(), heard=hear)
     assert heard == 2
 
 
-@pytest.mark.parametrize("body", [body_of(b"x"), body_of(PART, PART), _stalling(PART, PART, PART)])
+class Waiting(Sinking):
+    """Takes nothing before it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.may = threading.Event()
+        self.sizes = []
+
+    def take(self, pieces):
+        assert self.may.wait(timeout=30)
+        before = len(self.taken)
+        super().take(pieces)
+        self.sizes.append(len(self.taken) - before)
+
+
+async def test_what_came_while_the_thread_was_busy_is_handed_on_at_once_up_to_a_bound():
+    sink = Waiting()
+
+    async def body():
+        for number in range(7):
+            yield PART
+            if number == 3:  # with the next there are as many as may be
+                sink.may.set()
+
+    await pour(body(), sink)
+    assert sink.sizes[:2] == [FEED, MOST_FED]
+
+
+@pytest.mark.parametrize("body", [body_of(b"x"), body_of(PART, PART), _stalling(LARGE, LARGE, LARGE)])
 async def test_what_fails_is_discarded(body):
     sink = Sinking(fails=True)
     with pytest.raises(UploadBroken, match="it is broken"):
