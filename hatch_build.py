@@ -1,9 +1,11 @@
 """Makes the scanner's machine code, with the C compiler that is in the package ``ziglang``."""
 
+import os
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -22,9 +24,14 @@ class CompileScanner(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling names it
         """Compile, and make the wheel one for this system."""
         source, library = Path(self.root, SOURCE), Path(self.root, LIBRARY)
-        subprocess.run(  # noqa: S603 - our own compiler
-            [sys.executable, "-m", "ziglang", "cc", *FLAGS, str(source), "-o", str(library)], check=True
-        )
+        new = library.with_suffix(".new")
+        with TemporaryDirectory() as cache:  # the compiler leaves nothing in anybody's home
+            subprocess.run(  # noqa: S603 - our own compiler
+                [sys.executable, "-m", "ziglang", "cc", *FLAGS, str(source), "-o", str(new)],
+                env={**os.environ, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache},
+                check=True,
+            )
+        new.replace(library)  # a server that runs keeps the one that it has
         build_data["artifacts"].append(str(LIBRARY))
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
