@@ -156,6 +156,20 @@ def test_blocks_come_while_the_body_does():
     assert len(found) == 5
 
 
+def test_a_mark_is_one_only_at_the_begin_however_early_lines_are_handed_on():
+    cutter = LineCutter(longest=UNLIMITED)
+    pieces = [b"1\n", BYTE_ORDER_MARK + b"{}\n"]
+    found = [block for piece in pieces for block in [*cutter.feed(piece), *cutter.flush()]]
+    assert told(found) == reference(b"".join(pieces))
+
+
+def test_a_mark_of_which_a_part_is_looked_at_early_is_left_out():
+    cutter = LineCutter(longest=UNLIMITED)
+    pieces = [b"", b"\xef", b"\xbb", b"\xbf{}\n", b"{}\n"]
+    found = [block for piece in pieces for block in [*cutter.feed(piece), *cutter.flush()]]
+    assert told(found) == reference(b"".join(pieces))
+
+
 def test_nothing_is_handed_on_before_it_is_enough():
     cutter = LineCutter(longest=UNLIMITED)
     assert list(cutter.feed(b"{}\n" * 1000)) == []

@@ -108,8 +108,8 @@ class LineCutter:
 
     def _take(self) -> bytes:
         data = b"".join(self._held)
-        # The mark is three bytes; a body may come byte by byte.
-        if not self._begun and len(data) >= len(BYTE_ORDER_MARK):
+        # A body may come byte by byte, and be handed on so: a part of the mark does not tell yet whether there is one.
+        if not self._begun and (data.startswith(BYTE_ORDER_MARK) or not BYTE_ORDER_MARK.startswith(data)):
             self._begun = True
             if data.startswith(BYTE_ORDER_MARK):
                 self._place = len(BYTE_ORDER_MARK)

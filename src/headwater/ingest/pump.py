@@ -152,7 +152,7 @@ class _Pouring(Generic[T]):
 
     async def discard(self) -> None:
         """Leave nothing behind; a thread that still writes is waited for."""
-        if self._working is not None and not self._working.done():
+        if self._working is not None:
             await asyncio.wait([self._working])
         await self._start(self._discard)
 

@@ -43,7 +43,5 @@ def scan(plan: Plan, data: bytes, offsets: npt.NDArray[np.int32]) -> tuple[pa.St
     ends = np.empty(count + 1, np.int32)
     missed = np.empty(count, np.int32)
     found = _scan(plan, data, offsets, count, ids, ends, missed)
-    text = pa.py_buffer(ids[: ends[-1]].tobytes())
-    return cast("Any", pa.StringArray).from_buffers(count, pa.py_buffer(cast("Any", ends)), text), missed[
-        :found
-    ].tolist()
+    buffers = pa.py_buffer(cast("Any", ends)), pa.py_buffer(ids[: ends[-1]].tobytes())
+    return pa.StringArray.from_buffers(count, *buffers), missed[:found].tolist()

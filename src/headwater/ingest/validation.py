@@ -117,11 +117,11 @@ class Checker:
     def ids(self, block: Block, faults: Faults) -> pa.StringArray:
         """Return the id of each document of a block; null where something is wrong, which goes to ``faults``."""
         if self._plan is None:
-            ids, missed = None, range(len(block))
+            ids, missed = pa.nulls(len(block), pa.string()), range(len(block))
         else:
             ids, missed = scan(self._plan, block.data, block.offsets)
-        if ids is None or missed:
-            found: list[str | None] = [None] * len(block) if ids is None else cast("Any", ids).to_pylist()
+        if missed:
+            found: list[str | None] = cast("Any", ids).to_pylist()
             for place, line in zip(missed, block.lines(missed), strict=True):
                 found[place] = self._id(block, place, line, faults)
             ids = cast("Any", pa).array(found, pa.string())
