@@ -1,6 +1,7 @@
 """A process that answers: the application on a socket, until it is told to stop."""
 
 import asyncio
+import faulthandler
 import gc
 import socket
 from types import FrameType
@@ -30,6 +31,8 @@ def serve(
 
     Or, instead of listening, answer the connections that come in, accepted, over a ``door``.
     """
+    # Should a library crash, the log says what each thread was at.
+    faulthandler.enable()
     # Arrow's own allocator takes 50 MB more for the same uploads, and each page of them must be zeroed first.
     pa.set_memory_pool(pa.system_memory_pool())
     app = create_app(settings, role=role, tracer=telemetry.tracer_for(settings.otlp_endpoint))

@@ -20,6 +20,11 @@ from headwater.catalog import keys
 from headwater.catalog.database import Database
 from headwater.catalog.keys import Scope
 
+#: Lines of a log that are shown where a test failed.
+LAST_WORDS = 60
+#: How a process ends that did wrong outside of Python.
+CRASHES = {-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)}
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -64,9 +69,18 @@ class Served:
         self.process.wait()
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        """End it; pytest shows its last words where a test failed, and a crash fails any."""
+        if self.process is None:
+            return
+        before = self.process.poll()
+        if before is None:
             self.process.terminate()
-            self.process.wait(40)
+        ended = self.process.wait(40)
+        words = "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_WORDS:])
+        sys.stdout.write(
+            f"{words}\n{self.log.name} ends here; before it was told to, the process had ended with {before}\n"
+        )
+        assert ended not in CRASHES, f"Headwater crashed, {signal.Signals(-ended).name}:\n{words}"
 
     def key(self) -> str:
         return (self.data / "admin.key").read_text().strip()

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from end_to_end.conftest import a_crawler, free_port, made
+from end_to_end.conftest import Served, a_crawler, free_port, made
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -122,3 +123,15 @@ def test_a_server_without_its_secret_key_or_migration_says_what_to_do(tmp_path, 
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
     assert "HEADWATER_SECRET_KEY is not set" in answer.stderr
+
+
+def test_a_crash_is_told_with_what_each_thread_was_at(tmp_path):
+    served = Served(tmp_path / "data")
+    served.start()
+    served.process.send_signal(signal.SIGSEGV)
+    assert served.process.wait(20) == -signal.SIGSEGV
+    told = served.log.read_text()
+    assert "Fatal Python error: Segmentation fault" in told
+    assert "serving.py" in told
+    with pytest.raises(AssertionError, match="Headwater crashed, SIGSEGV"):
+        served.stop()

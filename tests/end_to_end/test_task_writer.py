@@ -180,7 +180,7 @@ def test_writers_that_upload_too_much_at_once_wait_and_come_through(serve):
         task = headwater.tasks.create(crawler)
 
         def bring(part: int) -> None:
-            writer = TaskWriter(task.upload.endpoint, max_bytes=200_000)
+            writer = TaskWriter(task.upload.endpoint, max_bytes=200_000, patience=60)
             writer.write_all(_document(part * 5_000 + number) for number in range(5_000))
             writer.flush()
 
