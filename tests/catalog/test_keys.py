@@ -11,8 +11,10 @@ async def test_a_key_is_found_by_its_secret_until_it_is_revoked(db):
     key, secret = await db.write(keys.add, name="ci", scopes=(Scope.READ, Scope.WRITE), at=AT)
     assert await db.read(keys.find, secret) == key
     assert await db.read(keys.find, secret + "x") is None
+    assert await db.read(keys.is_valid, key.fid)
     await db.write(keys.revoke, key.fid, at=AT)
     assert await db.read(keys.find, secret) is None
+    assert not await db.read(keys.is_valid, key.fid)
     assert [(listed.fid, listed.revoked_at) for listed in await db.read(keys.listed)] == [(key.fid, AT)]
 
 

@@ -1,5 +1,6 @@
 """Who may do what: API keys with scopes, and the tokens with which ECs prove themselves."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,11 +18,13 @@ from headwater.domain.task import Task
 _bearer = HTTPBearer(auto_error=False, description="An API key; for an EC, the token of its task.")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
+_NO_KEY = "the API key is unknown or revoked; 'headwater keys list' shows those that are valid"
+
 
 async def _key(backend: Parts, secret: str, needed: Scope) -> Key:
     key = await backend.db.read(keys.find, secret)
     if key is None:
-        raise NotAuthenticated("the API key is unknown or revoked; 'headwater keys list' shows those that are valid")
+        raise NotAuthenticated(_NO_KEY)
     backend.allowance.take(key)
     if not key.allows(needed):
         raise NotAllowed(f"key {key.name!r} has the scopes {', '.join(key.scopes)}; this needs {needed}")
@@ -56,6 +59,18 @@ async def _doing(backend: Parts, bearer: HTTPAuthorizationCredentials | None, re
 READS = Depends(_reads)
 WRITES = Depends(_writes)
 ADMINISTERS = Depends(_administers)
+
+
+async def _still_reads(backend: Backend, key: Annotated[Key, READS]) -> Callable[[], Awaitable[None]]:
+    async def require() -> None:
+        if not await backend.db.read(keys.is_valid, key.fid):
+            raise NotAuthenticated(_NO_KEY)
+
+    return require
+
+
+#: For an answer without end: raises NotAuthenticated once the key was revoked with which it was asked for.
+StillReads = Annotated[Callable[[], Awaitable[None]], Depends(_still_reads)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,26 +1,23 @@
 """Following a stream: its net changes since a version, at once, when there are some, or without end."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from enum import StrEnum
 from typing import Annotated
 
-import structlog
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from headwater.api.auth import READS
+from headwater.api.auth import READS, StillReads
 from headwater.api.eventsource import ALIVE, DESCRIBED, KEEP_ALIVE, held_by, streamed
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.api.views import HIGHEST, AskedView
-from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid
+from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.streams.changes import Changes
 from headwater.streams.views import View
 
 router = APIRouter(tags=["reading"])
-
-log = structlog.get_logger(__name__)
 
 NDJSON = "application/x-ndjson"
 
@@ -49,6 +46,7 @@ async def list_changes(
     fid: str,
     backend: Backend,
     view: AskedView,
+    still_reads: StillReads,
     since: Annotated[
         int | None,
         Query(ge=0, le=HIGHEST, description="The stream version that the caller holds; 0, the default, is none."),
@@ -93,7 +91,7 @@ async def list_changes(
         await backend.follower.wait(fid, held, seconds=WAIT if preferred is None else preferred)
     changes = await backend.follower.since(fid, held, view, limit=limit)
     if feed is Feed.EVENTSOURCE:
-        return streamed(_events(backend, fid, changes, view, limit))
+        return streamed(_events(backend, fid, changes, view, limit), backend, still_reads)
     return StreamingResponse(_lines(changes), media_type=NDJSON, headers=headers)
 
 
@@ -103,21 +101,19 @@ async def _lines(changes: Changes) -> AsyncIterator[bytes]:
     yield _last(changes) + b"\n"
 
 
-async def _events(backend: Parts, stream: str, changes: Changes, view: View, limit: int | None) -> AsyncIterator[bytes]:
+async def _events(
+    backend: Parts, stream: str, changes: Changes, view: View, limit: int | None
+) -> AsyncGenerator[bytes]:
     """Tell changes as server-sent events: each line is one, and the id stands with the last of a version."""
-    try:
-        while True:
-            async for piece in changes.lines:
-                yield b"".join(b"data: " + line + b"\n\n" for line in piece.split(b"\n")[:-1])
-            yield b"id: %d\ndata: %b\n\n" % (changes.version, _last(changes))
-            while not await backend.follower.wait(stream, changes.version, seconds=KEEP_ALIVE):
-                if backend.follower.is_closed:
-                    return
-                yield ALIVE + b"\n"
-            changes = await backend.follower.since(stream, changes.version, view, limit=limit)
-    except HeadwaterError as error:
-        # The answer has begun: who comes back with the last id is told what is wrong.
-        log.info("changes.ended", stream=stream, why=error.detail)
+    while True:
+        async for piece in changes.lines:
+            yield b"".join(b"data: " + line + b"\n\n" for line in piece.split(b"\n")[:-1])
+        yield b"id: %d\ndata: %b\n\n" % (changes.version, _last(changes))
+        while not await backend.follower.wait(stream, changes.version, seconds=KEEP_ALIVE):
+            if backend.follower.is_closed:
+                return
+            yield ALIVE + b"\n"
+        changes = await backend.follower.since(stream, changes.version, view, limit=limit)
 
 
 def _last(changes: Changes) -> bytes:

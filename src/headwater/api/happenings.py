@@ -1,16 +1,15 @@
 """What happens, everywhere: every change of tasks, streams, crawlers and Externals, as events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
-import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from headwater.api.auth import READS
+from headwater.api.auth import READS, StillReads
 from headwater.api.documents import listing_of
 from headwater.api.envelope import EXAMPLE_FID, Cursor, Listing, cursor_for, position_of
 from headwater.api.eventsource import ALIVE, DESCRIBED, KEEP_ALIVE, held_by, streamed
@@ -18,12 +17,10 @@ from headwater.api.moments import Moment
 from headwater.api.openapi import fails
 from headwater.api.parts import Backend, Parts
 from headwater.api.views import HIGHEST
-from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid
+from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.event import TYPES, WORDS, EventFilter
 
 router = APIRouter(tags=["events"])
-
-log = structlog.get_logger(__name__)
 
 #: Milliseconds after which an event source whose connection ended comes back.
 COME_BACK = 1_000
@@ -99,6 +96,7 @@ async def list_events(
     backend: Backend,
     request: Request,
     wanted: Annotated[EventFilter, Depends(_wanted)],
+    still_reads: StillReads,
     last_event_id: Annotated[
         int | None,
         Query(ge=0, le=HIGHEST, description="The id of the last event that was heard; 0 is before all of them."),
@@ -135,33 +133,29 @@ async def list_events(
         held if position is None else position, wanted.since, name=name, otherwise_all=is_page
     )
     if not is_page:
-        return streamed(_told(backend, place, wanted))
+        return streamed(_told(backend, place, wanted), backend, still_reads)
     page = await backend.teller.page(place, wanted, limit=limit or PAGE)
     following = None if page.is_all else cursor_for(page.place)
     payload = [msgspec.Raw(told.text) for told in page.told]
     return listing_of(request, payload, following, last_event_id=page.place)
 
 
-async def _told(backend: Parts, place: int, wanted: EventFilter) -> AsyncIterator[bytes]:
+async def _told(backend: Parts, place: int, wanted: EventFilter) -> AsyncGenerator[bytes]:
     """Tell events as they come; at first, and in silence, how far was looked, so that nothing is looked at twice."""
-    try:
-        with backend.teller.listening():
-            yield b"retry: %d\nid: %d\n\n" % (COME_BACK, place)
-            while True:
-                heard = await backend.teller.after(place, wanted, seconds=KEEP_ALIVE)
-                if heard.told:
-                    yield b"".join(
-                        b"id: %d\nevent: %b\ndata: %b\n\n" % (told.event.id, told.event.type.encode(), told.text)
-                        for told in heard.told
-                    )
-                elif backend.teller.is_closed:
-                    return
-                else:
-                    yield ALIVE + (b"id: %d\n\n" % heard.place if heard.place > place else b"\n")
-                place = heard.place
-    except HeadwaterError as error:
-        # The answer has begun: who comes back with the last id is told what is wrong.
-        log.info("events.ended", why=error.detail)
+    with backend.teller.listening():
+        yield b"retry: %d\nid: %d\n\n" % (COME_BACK, place)
+        while True:
+            heard = await backend.teller.after(place, wanted, seconds=KEEP_ALIVE)
+            if heard.told:
+                yield b"".join(
+                    b"id: %d\nevent: %b\ndata: %b\n\n" % (told.event.id, told.event.type.encode(), told.text)
+                    for told in heard.told
+                )
+            elif backend.teller.is_closed:
+                return
+            else:
+                yield ALIVE + (b"id: %d\n\n" % heard.place if heard.place > place else b"\n")
+            place = heard.place
 
 
 def _refuse_pages(limit: int | None, cursor: str | None) -> None:

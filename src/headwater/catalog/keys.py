@@ -68,6 +68,11 @@ def find(tx: Transaction, secret: str) -> Key | None:
     return tx.value(_KEYS.where(_keys.digest == digest_of(secret), _keys.revoked_at.is_(None)), Key)
 
 
+def is_valid(tx: Transaction, fid: str) -> bool:
+    """Tell whether a key has not been revoked."""
+    return tx.value(_KEYS.where(_keys.fid == fid, _keys.revoked_at.is_(None)), Key) is not None
+
+
 def listed(tx: Transaction) -> list[Key]:
     """Return every key, oldest first."""
     return tx.values(_KEYS.order_by(_keys.fid), Key)
