@@ -187,3 +187,43 @@ async def test_of_actions_that_deadlock_all_succeed_in_the_end(postgres_url):
     assert outcomes == ["done", "done"]
     for database in pair:
         database.close()
+
+
+#: Reads rows of types that were never read before in several threads at once, and says that they were whole.
+_READING_AT_ONCE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import make_dataclass
+from enum import StrEnum
+from threading import Barrier
+
+from sqlalchemy import literal, select
+
+from headwater.catalog.database import Database
+
+sys.setswitchinterval(1e-6)
+db, together = Database(f"sqlite:///{sys.argv[1]}", readers=4), Barrier(4)
+names = [f"field{number}" for number in range(20)]
+row = select(*(literal("word7").label(name) for name in names))
+
+
+def read(kind):
+    together.wait()
+    return db.ask(lambda tx: tx.value(row, kind))
+
+
+with ThreadPoolExecutor(4) as threads:
+    for _ in range(60):
+        word = StrEnum("Word", [f"word{number}" for number in range(20)])
+        kind = make_dataclass("Kind", [(name, word) for name in names])
+        assert list(threads.map(read, [kind] * 4)) == [kind(**dict.fromkeys(names, word.word7))] * 4
+db.close()
+print("whole")
+"""
+
+
+def test_threads_may_read_values_of_a_type_for_the_first_time_at_once(tmp_path):
+    # In a process of its own: it crashed.
+    command = [sys.executable, "-c", _READING_AT_ONCE, str(tmp_path / "catalog.sqlite")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "whole\n"), ran.stderr

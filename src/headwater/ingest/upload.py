@@ -35,6 +35,8 @@ HEARTBEAT = timedelta(seconds=10)
 #: Compiled versions of Externals that are kept.
 MOST_CHECKERS = 256
 
+_FLAWS = msgspec.json.Decoder(tuple[Flaw, ...])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
@@ -266,7 +268,7 @@ def _same(first: StoredReceipt, digest: str | None) -> Receipt:
         bytes=first.bytes,
         replayed=True,
         rejected=first.rejected,
-        flaws=() if first.flaws is None else msgspec.json.decode(first.flaws, type=tuple[Flaw, ...]),
+        flaws=() if first.flaws is None else _FLAWS.decode(first.flaws),
         truncated=first.truncated,
     )
 

@@ -231,10 +231,13 @@ class _Answer(msgspec.Struct):
     payload: _Payload | None = None
 
 
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
 def _accepted(content: bytes) -> Accepted | Refused:
     said = _said(HTTPStatus.OK, content)
     try:
-        answer = msgspec.json.decode(content if content.strip() else b"{}", type=_Answer)
+        answer = _ANSWER.decode(content if content.strip() else b"{}")
         fault = unstorable(msgspec.to_builtins(answer))
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return Refused(
