@@ -52,6 +52,12 @@ async def test_a_merge_patch_is_described_with_what_can_be_removed(document):
     assert patch["schema"]["additionalProperties"] is False
 
 
+async def test_a_merge_patch_is_described_without_null_for_what_must_be_there(document):
+    patch = document["paths"]["/webhooks/{fid}"]["patch"]["requestBody"]["content"]["application/merge-patch+json"]
+    assert patch["schema"]["properties"]["url"]["type"] == "string"
+    assert {"type": "null"} in patch["schema"]["properties"]["enabled"]["anyOf"]
+
+
 async def test_every_call_with_a_body_says_that_it_can_be_too_large(document):
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

@@ -136,10 +136,14 @@ def _in_part(schema: dict[str, Any], defined: dict[str, Any]) -> dict[str, Any]:
         return schema
 
     others = target.get("additionalProperties", True)
+    required: list[str] = target.get("required", [])
     return {
         "type": "object",
         "propertyNames": target.get("propertyNames", True),
-        "properties": {name: _removable(each, defined) for name, each in target.get("properties", {}).items()},
+        "properties": {
+            name: (_in_part if name in required else _removable)(each, defined)
+            for name, each in target.get("properties", {}).items()
+        },
         "additionalProperties": others if isinstance(others, bool) else _removable(others, defined),
     }
 
