@@ -22,7 +22,7 @@ DESCRIBED = {EVENTS: {"schema": {"type": "string"}}}
 #: Seconds of silence after which a stream of events says that it is alive.
 KEEP_ALIVE = 15.0
 ALIVE = b": keep-alive\n"
-#: A key may be revoked while its events are told: so often it is looked at, with each word of silence at least.
+#: A key may be revoked while its events are told: with the next piece after so long, it is looked at again.
 LOOK_AGAIN = timedelta(seconds=10)
 
 #: Caches and proxies must not hold events back.
