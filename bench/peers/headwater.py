@@ -1,27 +1,23 @@
 """Headwater: a task of uploads, beginning with its creation and over when the stream shows it."""
 
-import gzip
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from bench import documents
 from bench.peers.loading import Loaded
 from bench.peers.posting import Posting, posted
-from bench.peers.reviews import WARM_UP
+from bench.peers.reviews import UPLOAD, WARM_UP, compressed
 from bench.peers.turn import Turn
 from bench.served import Served, serving
 
-_UPLOAD = 10_000
 _CONNECTIONS = 4
-#: Of gzip, as its command has it.
-_LEVEL = 6
 _HEADERS = {"Content-Type": "application/x-ndjson"}
 
 
 def load(turn: Turn, *, workers: int = 1, gzipped: bool = True) -> Loaded:
     """Upload the documents to a new Headwater of so many processes."""
-    warm_up, bodies = turn.reviews.bodies(_UPLOAD, _gzipped if gzipped else b"\n".join)
+    warm_up, bodies = turn.reviews.bodies(UPLOAD, compressed if gzipped else b"\n".join)
     headers = _HEADERS | ({"Content-Encoding": "gzip"} if gzipped else {})
     # Said only if it is asked for: the other is what an operator gets.
     options = () if workers == 1 else ("--workers", str(workers))
@@ -32,10 +28,6 @@ def load(turn: Turn, *, workers: int = 1, gzipped: bool = True) -> Loaded:
         _run(served, crawler, bodies, headers)
         seconds = time.perf_counter() - began
         return Loaded(seconds=seconds, held=served.wait_until_counted(stream) - WARM_UP)
-
-
-def _gzipped(lines: Sequence[bytes]) -> bytes:
-    return gzip.compress(b"\n".join(lines), _LEVEL)
 
 
 def _set_up(served: Served) -> tuple[str, str]:

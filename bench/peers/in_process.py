@@ -10,14 +10,15 @@ from bench.served import PATIENCE
 from examples.packages_crawler.processes import Failed, running
 
 
-def load(turn: Turn, *, home: str, way: str) -> Loaded:
-    """Run the loader of a peer.
+def load(turn: Turn, *, home: str, way: str, gzipped: bool = False) -> Loaded:
+    """Run the loader of a peer, with one file of lines or with gzipped files.
 
     Raises:
         Failed: it did not answer.
     """
     reviews = turn.reviews
-    asked = Load(way=way, reviews=str(reviews.file), warm_up=str(reviews.warm_up), folder=str(turn.folder))
+    source = reviews.gzipped() / "*.ndjson.gz" if gzipped else reviews.file
+    asked = Load(way=way, reviews=str(source), warm_up=str(reviews.warm_up), folder=str(turn.folder))
     command = [turn.environment.program("python"), "-m", f"bench.peers.{home}.load", json.dumps(asdict(asked))]
     with running(home, command, log=turn.log) as child:
         try:

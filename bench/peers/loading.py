@@ -21,7 +21,7 @@ class Load:
 
     #: Which of its ways it takes.
     way: str
-    #: A file of documents, one a line.
+    #: A file of documents, one a line, or a pattern (``*``) of gzipped files.
     reviews: str
     #: A small file of others, loaded before, elsewhere, and not timed.
     warm_up: str

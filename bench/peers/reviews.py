@@ -1,5 +1,6 @@
 """The documents that each peer is given: the same ones, made once."""
 
+import gzip
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,10 @@ from bench.peers.environment import FOLDER
 WARM_UP = 200
 #: Where the numbers of those begin, beyond all others.
 _WARM_UP_BEGINS = 1 << 40
+#: Documents of a compressed file, as many as Headwater has in an upload.
+UPLOAD = 10_000
+#: Of gzip, as its command has it.
+_LEVEL = 6
 #: Documents that are made at once.
 _BLOCK = 50_000
 
@@ -28,6 +33,22 @@ class Reviews:
         both = (file.read_bytes().splitlines() for file in (self.warm_up, self.file))
         warm_up, timed = ([body(lines[at : at + size]) for at in range(0, len(lines), size)] for lines in both)
         return warm_up, timed
+
+    def gzipped(self) -> Path:
+        """Return a folder with the same documents in gzipped files: what Headwater is sent, upload by upload."""
+        folder = self.file.with_suffix(".gzipped")
+        if not folder.exists():
+            new = self.file.with_suffix(".gzipping")
+            new.mkdir(exist_ok=True)
+            for number, body in enumerate(self.bodies(UPLOAD, compressed)[1]):
+                (new / f"{number:04}.ndjson.gz").write_bytes(body)
+            new.rename(folder)
+        return folder
+
+
+def compressed(lines: Sequence[bytes]) -> bytes:
+    """Return lines as the body of a gzipped upload."""
+    return gzip.compress(b"\n".join(lines), _LEVEL)
 
 
 def reviews(docs: int) -> Reviews:

@@ -88,6 +88,15 @@ PEERS = (
         load=partial(in_process.load, home="clickhouse", way="plain"),
     ),
     Peer(
+        name="ClickHouse, gzipped",
+        home="clickhouse",
+        distribution="chdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="clickhouse", way="plain", gzipped=True),
+    ),
+    Peer(
         name="ClickHouse, checked",
         home="clickhouse",
         distribution="chdb",
@@ -106,6 +115,15 @@ PEERS = (
         load=partial(in_process.load, home="duckdb", way="table"),
     ),
     Peer(
+        name="DuckDB table, gzipped",
+        home="duckdb",
+        distribution="duckdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="no", fsync="yes"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="duckdb", way="table", gzipped=True),
+    ),
+    Peer(
         name="DuckDB table, checked",
         home="duckdb",
         distribution="duckdb",
@@ -122,6 +140,15 @@ PEERS = (
         promises=Promises(http="no", schema="no", ids="no", fsync="no"),
         goal=AHEAD,
         load=partial(in_process.load, home="duckdb", way="parquet"),
+    ),
+    Peer(
+        name="DuckDB Parquet, gzipped",
+        home="duckdb",
+        distribution="duckdb",
+        docs=200_000,
+        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
+        goal=AHEAD,
+        load=partial(in_process.load, home="duckdb", way="parquet", gzipped=True),
     ),
     Peer(
         name="Datasette, by 100",

@@ -4,13 +4,16 @@ import gzip
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from backports import zstd
 
 from end_to_end.command_line import CommandLine, empty, exported, line, set_up, tasks_of
 from end_to_end.conftest import Served, a_crawler, wait_for
+from end_to_end.gate import Gate
 from headwater_client import Headwater
 from headwater_client.cli.access import Access
 from headwater_client.cli.pushing.beginning import Beginning
@@ -46,8 +49,15 @@ def large(tmp_path) -> Path:
     return path
 
 
+@contextmanager
+def halting(cli: CommandLine) -> Iterator[Gate]:
+    """Whatever is pushed comes to a halt after two uploads, however fast it is, until the gate is opened."""
+    with Gate(cli.served.url, uploads=2) as gate, patch.dict(cli.environment, HEADWATER_URL=gate.url):
+        yield gate
+
+
 def _is_partly_there(cli: CommandLine) -> Callable[[], bool]:
-    return lambda: any(task["docs"] for task in tasks_of(cli))
+    return lambda: any(task["uploads"] == 2 for task in tasks_of(cli))
 
 
 def _check_whole(cli: CommandLine, large: Path) -> None:
@@ -141,10 +151,11 @@ def test_a_file_of_another_form_is_told_before_a_task_is_begun(cli):
 
 def test_what_was_killed_goes_on_where_it_stopped(cli, large):
     set_up(cli)
-    first = cli.begin("push", "Shop", large)
-    wait_for(_is_partly_there(cli))
-    first.kill()
-    first.communicate()
+    with halting(cli):
+        first = cli.begin("push", "Shop", large)
+        wait_for(_is_partly_there(cli))
+        first.kill()
+        first.communicate()
     (task,) = tasks_of(cli)
     assert (task["state"], 0 < task["docs"] < MANY) == ("running", True)
     second = cli("push", "Shop", large)
@@ -156,7 +167,7 @@ def test_what_was_killed_goes_on_where_it_stopped(cli, large):
 
 def test_what_was_interrupted_says_how_to_go_on(cli, large):
     set_up(cli)
-    with cli.terminal("push", "Shop", large) as terminal:
+    with halting(cli), cli.terminal("push", "Shop", large) as terminal:
         wait_for(_is_partly_there(cli))
         terminal.type("\x03")
         assert terminal.end() == 130
@@ -171,22 +182,25 @@ def test_what_was_interrupted_says_how_to_go_on(cli, large):
 def test_a_server_that_is_restarted_meanwhile_is_waited_for(serve, tmp_path, large):
     cli = CommandLine(serve(), tmp_path)
     set_up(cli)
-    pushing = cli.begin("push", "Shop", large)
-    wait_for(_is_partly_there(cli))
-    cli.served.kill()
-    time.sleep(0.5)
-    cli.served.start()
-    assert pushing.communicate(timeout=60)[1] == ""
+    with halting(cli) as gate:
+        pushing = cli.begin("push", "Shop", large)
+        wait_for(_is_partly_there(cli))
+        cli.served.kill()
+        gate.open()
+        time.sleep(0.5)
+        cli.served.start()
+        assert pushing.communicate(timeout=60)[1] == ""
     assert pushing.returncode == 0
     _check_whole(cli, large)
 
 
 def test_an_upload_that_arrives_after_its_sender_was_killed_is_not_stored_twice(cli, large):
     set_up(cli)
-    first = cli.begin("push", "Shop", large)
-    wait_for(_is_partly_there(cli))
-    first.kill()
-    first.communicate()
+    with halting(cli):
+        first = cli.begin("push", "Shop", large)
+        wait_for(_is_partly_there(cli))
+        first.kill()
+        first.communicate()
     (seen,) = tasks_of(cli)
     late = b"".join(itertools.islice(_uploads(large), seen["uploads"], seen["uploads"] + 1))
     key = f"push-{File.named(str(large), None, None).identity()['digest']}--{seen['docs']}"
@@ -213,10 +227,11 @@ def _uploads(file: Path) -> Iterator[bytes]:
 
 def test_a_task_that_something_else_was_uploaded_to_gets_the_whole_file(cli, large):
     set_up(cli)
-    first = cli.begin("push", "Shop", large)
-    wait_for(_is_partly_there(cli))
-    first.kill()
-    first.communicate()
+    with halting(cli):
+        first = cli.begin("push", "Shop", large)
+        wait_for(_is_partly_there(cli))
+        first.kill()
+        first.communicate()
     (task,) = tasks_of(cli)
     with cli.served.client() as client:
         client.post(f"/actions/tasks/{task['fid']}/upload", content=b'{"id": "00000001"}').raise_for_status()
@@ -229,10 +244,11 @@ def test_a_task_that_something_else_was_uploaded_to_gets_the_whole_file(cli, lar
 
 def test_another_file_waits_until_the_open_task_has_ended(cli, large):
     set_up(cli)
-    first = cli.begin("push", "Shop", large)
-    wait_for(_is_partly_there(cli))
-    first.kill()
-    first.communicate()
+    with halting(cli):
+        first = cli.begin("push", "Shop", large)
+        wait_for(_is_partly_there(cli))
+        first.kill()
+        first.communicate()
     (cli.home / "other.ndjson").write_bytes(line(1))
     ran = cli("push", "Shop", "other.ndjson")
     (task,) = tasks_of(cli)
@@ -247,11 +263,13 @@ def test_another_file_waits_until_the_open_task_has_ended(cli, large):
 
 def test_a_task_that_is_stopped_meanwhile_is_given_up(cli, large):
     set_up(cli)
-    pushing = cli.begin("push", "Shop", large)
-    wait_for(_is_partly_there(cli))
-    with cli.served.client() as client:
-        client.post(f"/actions/tasks/{tasks_of(cli)[0]['fid']}/stop").raise_for_status()
-    errors = pushing.communicate(timeout=60)[1]
+    with halting(cli) as gate:
+        pushing = cli.begin("push", "Shop", large)
+        wait_for(_is_partly_there(cli))
+        with cli.served.client() as client:
+            client.post(f"/actions/tasks/{tasks_of(cli)[0]['fid']}/stop").raise_for_status()
+        gate.open()
+        errors = pushing.communicate(timeout=60)[1]
     assert pushing.returncode == 6
     assert errors.startswith("headwater: Headwater wants nothing more for this task: ")
     assert errors.count("\n") == 1
