@@ -1,8 +1,8 @@
-import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.listening import Listening
 from headwater.api import eventsource
 from headwater.catalog import keys
 from headwater.catalog.keys import Scope
@@ -25,12 +25,10 @@ async def test_who_listens_with_a_key_that_is_revoked_is_told_nothing_more(
     task = await made.task(crawler)
     await made.upload(task, b'{"id": "the first"}\n')
     asking = {"url": address.format(fid=crawler["stream"]), "headers": {"Authorization": f"Bearer {secret}"}}
-    listening = asyncio.create_task(api.get(**asking))
-    await asyncio.sleep(0.5)  # what there is, is told
+    listening = Listening(api, asking["url"], headers=asking["headers"])
+    await listening.hears(before)
     await db.write(keys.revoke, key.fid, at=datetime.now(UTC))
     await made.upload(task, b'{"id": "the second"}\n')
     await api.post(f"/actions/tasks/{task['fid']}/status", json={"code": 200})
-    heard = (await asyncio.wait_for(listening, 10)).text
-    assert before in heard
-    assert after not in heard
+    assert after not in (await listening.end()).text
     assert_problem(await api.get(**asking), 401, "not-authenticated")

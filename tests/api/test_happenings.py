@@ -1,10 +1,9 @@
-import asyncio
 import json
 from datetime import timedelta
 
 import pytest
 
-from builders import eventually
+from api.listening import Listening
 from headwater.api.happenings import COME_BACK
 from headwater.domain.event import TYPES
 from headwater.streams.retention import Retention
@@ -31,31 +30,20 @@ def _blocks(text: str) -> list[dict[str, str]]:
     ]
 
 
-class Following:
-    """A stream of events that lasts until the server lets it go; this way to the application gives it then."""
-
-    def __init__(self, api, **options) -> None:
-        self._api = api
-        self._answer = asyncio.create_task(api.get("/events", **options))
-
-    async def begun(self) -> "Following":
-        async def is_heard() -> bool:
-            return self._api.app.state.parts.teller.is_heard
-
-        await eventually(is_heard)
-        return self
-
-    async def end(self):
-        await asyncio.sleep(0.3)  # events that are under way are there by then
-        self._api.app.state.parts.let_go()
-        return await asyncio.wait_for(self._answer, 10)
+async def _let_go(api, following: Listening):
+    """End a stream of events, which lasts until then."""
+    api.app.state.parts.let_go()
+    return await following.end()
 
 
 async def test_what_happens_is_told_as_server_sent_events_from_now_on(api, made):
     await made.stream()
-    following = await Following(api).begun()
+    following = Listening(api, "/events")
+    await following.hears(f"retry: {COME_BACK}\nid: 1\n")
     crawler = await made.crawler()
-    answer = await following.end()
+    await following.hears("event: crawler.created\n")
+    await following.hears(crawler["fid"])
+    answer = await _let_go(api, following)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
     first, *rest = _blocks(answer.text)
@@ -79,14 +67,16 @@ async def test_what_happens_is_told_as_server_sent_events_from_now_on(api, made)
 async def test_who_comes_back_is_told_what_happened_meanwhile(api, made, how):
     for _ in range(4):
         await made.stream()
-    following = await Following(api, **how).begun()
-    assert [block["id"] for block in _blocks((await following.end()).text)] == ["2", "3", "4"]
+    following = Listening(api, "/events", **how)
+    await following.hears("id: 4\n")
+    assert [block["id"] for block in _blocks((await _let_go(api, following)).text)] == ["2", "3", "4"]
 
 
 async def test_a_place_is_told_at_the_start_so_that_nothing_is_missed_before_the_first_event(api, made):
     await made.stream()
-    following = await Following(api, params={"type": "external"}).begun()
-    place = _blocks((await following.end()).text)[0]["id"]
+    following = Listening(api, "/events", params={"type": "external"})
+    await following.hears("\n\n")
+    place = _blocks((await _let_go(api, following)).text)[0]["id"]
     await made.external()
     assert [event["type"] for event in await _listed(api, last_event_id=place)] == ["external.created"]
 
