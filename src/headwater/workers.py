@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Generator, MutableSequence
@@ -26,6 +25,7 @@ import structlog
 from headwater import logs, preparation
 from headwater.api.allowance import cells
 from headwater.catalog.relay import Relay, pass_on
+from headwater.counts import counts
 from headwater.settings import LEAST_QUERY_MEMORY, Settings
 
 log = structlog.get_logger(__name__)
@@ -69,10 +69,9 @@ class Workers:
 
     def run(self) -> int:
         """Work until told to stop by a signal, or until a worker cannot be started; return the exit status."""
-        with _stop_signals() as told, tempfile.TemporaryDirectory(prefix="headwater-metrics-") as folder:
-            self._counts = Path(folder)
+        with _stop_signals() as told, counts() as self._counts:
             # In the environment, since prometheus_client looks there when a worker imports it.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
             self._listening.listen(_BACKLOG)
             threading.Thread(target=self._give_out, name="connections", daemon=True).start()
             for number in range(self._settings.workers):
