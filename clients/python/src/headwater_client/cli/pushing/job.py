@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headwater_client.objects import Crawler, External, Task
 
 #: Seconds that the end waits for the server to have counted what the task did to the stream.
-COUNTED_WITHIN = 5.0
+COUNTED_WITHIN = 15.0
 LOOK_EVERY = 0.1
 
 
