@@ -13,8 +13,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-#: Makes its stdin the terminal of a new session, and becomes the program that it is given.
-_BEGIN = "import os, sys; os.login_tty(0); os.execvp(sys.argv[1], sys.argv[1:])"
+#: Makes its stdin the terminal of a new session, and becomes the program that it is given. What was started in the
+#: background ignores interrupts, and so would all that it starts.
+_BEGIN = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.login_tty(0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-B0-9]")
 _PATIENCE = 20.0
 
