@@ -77,79 +77,51 @@ def headwater_of(workers: int, *, gzipped: bool) -> Peer:
     )
 
 
+#: Where the loader is, and the package that it uses.
+CLICKHOUSE, DUCKDB = ("clickhouse", "chdb"), ("duckdb", "duckdb")
+
+
+def _reader(name: str, home: tuple[str, str], *, way: str, promises: Promises, gzipped: bool = False) -> Peer:
+    """Return a peer that reads files, and is to be left behind."""
+    folder, distribution = home
+    return Peer(
+        name=name,
+        home=folder,
+        distribution=distribution,
+        docs=200_000,
+        promises=promises,
+        goal=AHEAD,
+        load=partial(in_process.load, home=folder, way=way, gzipped=gzipped),
+    )
+
+
+_UNCHECKED = Promises(http="no", schema="no", ids="no", fsync="no")
+
 PEERS = (
-    Peer(
-        name="ClickHouse",
-        home="clickhouse",
-        distribution="chdb",
-        docs=200_000,
-        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="clickhouse", way="plain"),
-    ),
-    Peer(
-        name="ClickHouse, gzipped",
-        home="clickhouse",
-        distribution="chdb",
-        docs=200_000,
-        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="clickhouse", way="plain", gzipped=True),
-    ),
-    Peer(
-        name="ClickHouse, checked",
-        home="clickhouse",
-        distribution="chdb",
-        docs=200_000,
+    _reader("ClickHouse", CLICKHOUSE, way="plain", promises=_UNCHECKED),
+    _reader("ClickHouse, gzipped", CLICKHOUSE, way="plain", promises=_UNCHECKED, gzipped=True),
+    _reader(
+        "ClickHouse, checked",
+        CLICKHOUSE,
+        way="checked",
         promises=Promises(http="no", schema="part", ids="part", fsync="yes"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="clickhouse", way="checked"),
     ),
-    Peer(
-        name="DuckDB table",
-        home="duckdb",
-        distribution="duckdb",
-        docs=200_000,
+    _reader("DuckDB table", DUCKDB, way="table", promises=Promises(http="no", schema="no", ids="no", fsync="yes")),
+    _reader(
+        "DuckDB table, gzipped",
+        DUCKDB,
+        way="table",
         promises=Promises(http="no", schema="no", ids="no", fsync="yes"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="duckdb", way="table"),
+        gzipped=True,
     ),
-    Peer(
-        name="DuckDB table, gzipped",
-        home="duckdb",
-        distribution="duckdb",
-        docs=200_000,
-        promises=Promises(http="no", schema="no", ids="no", fsync="yes"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="duckdb", way="table", gzipped=True),
-    ),
-    Peer(
-        name="DuckDB table, checked",
-        home="duckdb",
-        distribution="duckdb",
-        docs=200_000,
+    _reader(
+        "DuckDB table, checked",
+        DUCKDB,
+        way="checked",
         promises=Promises(http="no", schema="part", ids="yes", fsync="yes"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="duckdb", way="checked"),
     ),
-    Peer(
-        name="DuckDB Parquet",
-        home="duckdb",
-        distribution="duckdb",
-        docs=200_000,
-        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="duckdb", way="parquet"),
-    ),
-    Peer(
-        name="DuckDB Parquet, gzipped",
-        home="duckdb",
-        distribution="duckdb",
-        docs=200_000,
-        promises=Promises(http="no", schema="no", ids="no", fsync="no"),
-        goal=AHEAD,
-        load=partial(in_process.load, home="duckdb", way="parquet", gzipped=True),
-    ),
+    _reader("DuckDB Parquet", DUCKDB, way="parquet", promises=_UNCHECKED),
+    _reader("DuckDB Parquet, gzipped", DUCKDB, way="parquet", promises=_UNCHECKED, gzipped=True),
     Peer(
         name="Datasette, by 100",
         home="datasette",
