@@ -1,4 +1,4 @@
-"""What ingest is compared with: the bare work of one core, and DuckDB loading the same documents from a file."""
+"""What ingest is compared with: the bare work of one core, with commits too, and DuckDB loading the same documents."""
 
 import sqlite3
 import tempfile

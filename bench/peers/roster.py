@@ -78,7 +78,7 @@ def headwater_of(workers: int, *, gzipped: bool) -> Peer:
 
 
 #: Where the loader is, and the package that it uses.
-CLICKHOUSE, DUCKDB = ("clickhouse", "chdb"), ("duckdb", "duckdb")
+_CLICKHOUSE, _DUCKDB = ("clickhouse", "chdb"), ("duckdb", "duckdb")
 
 
 def _reader(name: str, home: tuple[str, str], *, way: str, promises: Promises, gzipped: bool = False) -> Peer:
@@ -98,30 +98,30 @@ def _reader(name: str, home: tuple[str, str], *, way: str, promises: Promises, g
 _UNCHECKED = Promises(http="no", schema="no", ids="no", fsync="no")
 
 PEERS = (
-    _reader("ClickHouse", CLICKHOUSE, way="plain", promises=_UNCHECKED),
-    _reader("ClickHouse, gzipped", CLICKHOUSE, way="plain", promises=_UNCHECKED, gzipped=True),
+    _reader("ClickHouse", _CLICKHOUSE, way="plain", promises=_UNCHECKED),
+    _reader("ClickHouse, gzipped", _CLICKHOUSE, way="plain", promises=_UNCHECKED, gzipped=True),
     _reader(
         "ClickHouse, checked",
-        CLICKHOUSE,
+        _CLICKHOUSE,
         way="checked",
         promises=Promises(http="no", schema="part", ids="part", fsync="yes"),
     ),
-    _reader("DuckDB table", DUCKDB, way="table", promises=Promises(http="no", schema="no", ids="no", fsync="yes")),
+    _reader("DuckDB table", _DUCKDB, way="table", promises=Promises(http="no", schema="no", ids="no", fsync="yes")),
     _reader(
         "DuckDB table, gzipped",
-        DUCKDB,
+        _DUCKDB,
         way="table",
         promises=Promises(http="no", schema="no", ids="no", fsync="yes"),
         gzipped=True,
     ),
     _reader(
         "DuckDB table, checked",
-        DUCKDB,
+        _DUCKDB,
         way="checked",
         promises=Promises(http="no", schema="part", ids="yes", fsync="yes"),
     ),
-    _reader("DuckDB Parquet", DUCKDB, way="parquet", promises=_UNCHECKED),
-    _reader("DuckDB Parquet, gzipped", DUCKDB, way="parquet", promises=_UNCHECKED, gzipped=True),
+    _reader("DuckDB Parquet", _DUCKDB, way="parquet", promises=_UNCHECKED),
+    _reader("DuckDB Parquet, gzipped", _DUCKDB, way="parquet", promises=_UNCHECKED, gzipped=True),
     Peer(
         name="Datasette, by 100",
         home="datasette",

@@ -18,31 +18,29 @@ _LEFT_BEHIND = 60.0
 def counts() -> Generator[Path]:
     """Make such a folder, hold it, and delete it in the end; those of servers that were killed are deleted first."""
     _sweep()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        held = os.open(folder, os.O_RDONLY)
-        try:
-            # The kernel lets go of it when we end, also by kill -9.
-            fcntl.flock(held, fcntl.LOCK_EX)
-            yield Path(folder)
-        finally:
-            os.close(held)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder, _held(Path(folder)):
+        yield Path(folder)
 
 
 def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        # It may be another user's, or another server may sweep at the same time.
+        # A server may hold it, it may be another user's, or another server may sweep at the same time.
         with suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _LEFT_BEHIND and not _is_held(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            if time.time() - folder.stat().st_mtime > _LEFT_BEHIND:
+                with _held(folder, fcntl.LOCK_NB):
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_held(folder: Path) -> bool:
-    looking = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _held(folder: Path, how: int = 0) -> Generator[None]:
+    """Hold a folder; the kernel lets go of it when we end, also by kill -9.
+
+    Raises:
+        BlockingIOError: another holds it, and ``how`` is ``LOCK_NB``.
+    """
+    held = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(looking, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        fcntl.flock(held, fcntl.LOCK_EX | how)
+        yield
     finally:
-        os.close(looking)
+        os.close(held)
