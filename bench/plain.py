@@ -22,12 +22,18 @@ _BATCH = 8192
 
 _LAYERS = """
     CREATE TABLE layers AS
-    SELECT unnest($paths) AS filename, unnest($layers)::BIGINT AS layer, unnest($tasks) AS task
+    SELECT unnest($paths) AS filename, unnest($parts)::BIGINT AS part, unnest($layers)::BIGINT AS layer,
+        unnest($tasks) AS task
 """
 
-_VIEW = """
-    CREATE VIEW versions AS SELECT doc_id, layer << 32 | pos AS rank, task, doc
-    FROM read_parquet([{}], filename = true, hive_partitioning = false) JOIN layers USING (filename)
+#: Of files of one segment, and of folded ones.
+_SINGLE = """
+    SELECT doc_id, layer << 32 | pos AS rank, l.task, doc
+    FROM read_parquet([{}], filename = true, hive_partitioning = false) JOIN layers l USING (filename)
+"""
+_FOLDED = """
+    SELECT doc_id, layer << 32 | pos AS rank, l.task, doc
+    FROM read_parquet([{}], hive_partitioning = false) JOIN layers l USING (part)
 """
 
 _PAGE = """
@@ -60,12 +66,21 @@ class PlainSql:
         self._db = db
         layers = {
             "paths": [file.path for file in files],
+            "parts": [file.part for file in files],
             "layers": [file.layer for file in files],
             "tasks": [file.task for file in files],
         }
         db.execute(_LAYERS, layers)
         # A view takes no bound values.
-        db.execute(_VIEW.format(", ".join("'" + file.path.replace("'", "''") + "'" for file in files)))
+        parts = [
+            query.format(", ".join("'" + path.replace("'", "''") + "'" for path in paths))
+            for query, paths in (
+                (_SINGLE, {file.path for file in files if not file.part}),
+                (_FOLDED, {file.path for file in files if file.part}),
+            )
+            if paths
+        ]
+        db.execute("CREATE VIEW versions AS " + " UNION ALL ".join(parts))
 
     def page(self, after: str, rows: int) -> list[tuple[str, str]]:
         """Return ids and texts of the current documents behind an id."""

@@ -34,7 +34,7 @@ class Reading:
         self._laid = laid
         self._sql = sql
         # The same in every run, so that runs can be compared.
-        self._dice = random.Random(laid.layout.name)
+        self._rng = random.Random(laid.layout.name)
 
     def page(self, question: str, goal: Goal) -> Result:
         """Read pages of 100 behind ids from all over the stream."""
@@ -115,10 +115,10 @@ class Reading:
             return sum(piece.count(b"\n") for piece in answer.iter_raw())
 
     def _ids(self) -> list[str]:
-        return [review_id(self._dice.randrange(self._laid.layout.current)) for _ in range(ROUNDS + 1)]
+        return [review_id(self._rng.randrange(self._laid.layout.current)) for _ in range(ROUNDS + 1)]
 
     def _some_tasks(self, count: int) -> list[str]:
-        return self._dice.sample(self._laid.tasks, min(count, len(self._laid.tasks)))
+        return self._rng.sample(self._laid.tasks, min(count, len(self._laid.tasks)))
 
 
 def _in_ms(question: str, goal: Goal, subjects: Sequence[str], ours: Way[str], plain: Way[str]) -> Result:

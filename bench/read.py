@@ -105,12 +105,12 @@ def _require_whole(served: Served, laid: Laid) -> None:
 
 def _size_of(laid: Laid, files: Sequence[File]) -> str:
     layout = laid.layout
-    on_disk = sum(Path(file.path).stat().st_size for file in files) / 1e6
+    paths = {file.path for file in files}
+    on_disk = sum(Path(path).stat().st_size for path in paths) / 1e6
     uploaded = sum(file.bytes for file in files) / 1e6
-    merged = "" if len(files) == layout.tasks else ", not merged"
     return (
         f"{layout.tasks:,} of {layout.docs:,} documents: {layout.versions:,} versions, {layout.current:,} current\n"
-        f"{len(files):,} segments{merged}, {on_disk:,.0f} MB; documents {uploaded:,.0f} MB"
+        f"{len(files):,} segments in {len(paths):,} files, {on_disk:,.0f} MB; documents {uploaded:,.0f} MB"
     )
 
 

@@ -31,7 +31,7 @@ _LONGEST_MERGE = 900.0
 _AT_ONCE = 2
 
 _VISIBLE = """
-    SELECT path, layer, task, docs, bytes FROM segments
+    SELECT path, part, layer, task, docs, bytes FROM segments
     WHERE stream = ? AND added_version IS NOT NULL AND removed_version IS NULL ORDER BY layer
 """
 _UNMERGED = """
@@ -120,6 +120,8 @@ class File:
     """A segment that a stream shows."""
 
     path: str
+    #: Its number in a folded file; 0 if the file is its own.
+    part: int
     layer: int
     task: str
     docs: int
@@ -130,8 +132,8 @@ def files_of(data: ReadData, laid: Laid) -> list[File]:
     """Return the files of the segments that a stream shows, lowest layer first."""
     lake = data.served_from.resolve() / "lake"
     return [
-        File(path=str(lake / path), layer=layer, task=task, docs=docs, bytes=size)
-        for path, layer, task, docs, size in catalog_rows(data.served_from, _VISIBLE, laid.stream)
+        File(path=str(lake / path), part=part, layer=layer, task=task, docs=docs, bytes=size)
+        for path, part, layer, task, docs, size in catalog_rows(data.served_from, _VISIBLE, laid.stream)
     ]
 
 

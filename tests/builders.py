@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,36 +11,43 @@ from typing import Any
 
 import httpx
 
-from headwater.catalog import crawlers, externals, inlined, objects, rejects
+from headwater.catalog import crawlers, externals, inlined_segments, objects, rejects
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
 from headwater.domain.crawler import Crawler
 from headwater.domain.external import Definition, External
-from headwater.domain.fid import new_fid
+from headwater.domain.ids import new_fid
 from headwater.domain.reject import Reject
 from headwater.domain.stream import Segment, Stream
-from headwater.domain.task import Origin, Publish, Task, TaskFilter, TaskState
+from headwater.domain.task import Mode, Origin, Publish, Task, TaskFilter, TaskState
 from headwater.domain.webhook import Delivery, DeliveryState, Webhook
-from headwater.ingest.intake import Limits
+from headwater.ingest.pipeline import Limits
 from headwater.ingest.replay import Replayed, Replays
 from headwater.ingest.upload import Receipt, Uploads
 from headwater.lake.engine import Engine, lines
-from headwater.lake.inlining import Inlined
-from headwater.lake.store import LocalStore
-from headwater.lifecycle import actions, bulk, publishing
-from headwater.lifecycle.actions import Opened
+from headwater.lake.inlined import Inlined
+from headwater.lifecycle import bulk, publication
+from headwater.lifecycle import tasks as task_actions
 from headwater.lifecycle.bulk import Moved
-from headwater.streams.changes import Follower
+from headwater.lifecycle.tasks import Opened
+from headwater.sandbox.pool import Sandbox
+from headwater.streams.bisect import Bisection
+from headwater.streams.change_feed import ChangeFeed
 from headwater.streams.compaction import Compaction
-from headwater.streams.effects import Effects
-from headwater.streams.erasure import Eraser
-from headwater.streams.history import Historian
-from headwater.streams.reading import Reader
+from headwater.streams.diffs import TaskDiffs
+from headwater.streams.documents import DocumentReader
+from headwater.streams.erasure import DocumentErasure
+from headwater.streams.folding import Folding, Tiers
+from headwater.streams.history import DocumentHistory, Version
 from headwater.streams.retention import Purged, Retention
 from headwater.streams.views import NOW, View
+from lakes import object_lake, opened_lake
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+#: What all tests share: its processes take a while to start, and keep nothing.
+SANDBOX = Sandbox()
+
 SECRET = "a secret key for tests, long enough"
 
 
@@ -160,27 +168,37 @@ async def eventually(question: Callable[[], Awaitable[bool]], *, seconds: float 
 class World:
     """A Headwater without HTTP, and without loops: nothing happens but what the test does."""
 
-    def __init__(self, db, folder, *, limits: Limits | None = None) -> None:
+    def __init__(self, db, folder, *, limits: Limits | None = None, client: object = None) -> None:
+        """Make one with its lake below a folder, or in the object store of a ``client``."""
         self.db = db
         self.at = AT
-        self.store = LocalStore(folder / "lake")
-        rows = Inlined(partial(db.ask, inlined.packed))
+        self._opened = ExitStack()
+        if client is None:
+            self.store = opened_lake(db, folder, self._opened, clock=self.clock)
+        else:
+            self.store = object_lake(db, folder, self._opened, client, clock=self.clock)
+        rows = Inlined(partial(db.read_blocking, inlined_segments.packed))
         self.engine = Engine(self.store, memory=500 << 20, spill=folder / "spill", threads=2, inlined=rows)
         self.vault = Vault(SECRET)
         limits = limits or Limits(upload=1 << 30, document=1 << 20, inlined=0)
-        self.uploads = Uploads(db, self.store, limits=limits, threads=2, clock=self.clock)
+        self.uploads = Uploads(db, self.store, limits=limits, threads=2, clock=self.clock, sandbox=SANDBOX)
         inlining = replace(limits, inlined=64 << 10)
-        self.inlining = Uploads(db, self.store, limits=inlining, threads=2, clock=self.clock)
+        self.inlining = Uploads(db, self.store, limits=inlining, threads=2, clock=self.clock, sandbox=SANDBOX)
         #: Whether the next upload becomes a file; None: every other one does, the rest are inlined.
         self.as_files: bool | None = None
         self._uploaded = 0
-        self.reader = Reader(db, self.engine)
-        self.replays = Replays(db, self.engine, self.store, most_inlined=4 << 10, clock=self.clock)
-        self.follower = Follower(db, self.engine)
-        self.effects = Effects(db, self.engine)
-        self.historian = Historian(db, self.engine)
-        self.eraser = Eraser(db, self.engine, self.store, clock=self.clock)
-        self.compaction = Compaction(db, self.engine, self.store, clock=self.clock)
+        self.reader = DocumentReader(db, self.engine)
+        self.replays = Replays(db, self.engine, self.store, most_inlined=4 << 10, clock=self.clock, sandbox=SANDBOX)
+        self.change_feed = ChangeFeed(db, self.engine)
+        self.task_diffs = TaskDiffs(db, self.engine)
+        self.document_history = DocumentHistory(db, self.engine)
+        self.bisection = Bisection(db, self.engine)
+        self.document_erasure = DocumentErasure(db, self.engine, self.store, clock=self.clock)
+        self.compaction = Compaction(db, self.engine, self.store, clock=self.clock, leaves_small=False)
+        #: As it runs in a server: what is small is left to folding.
+        self.lazy_compaction = Compaction(db, self.engine, self.store, clock=self.clock)
+        #: Of any two files of a stream.
+        self.folding = Folding(db, self.engine, self.store, clock=self.clock, tiers=Tiers(unit=1 << 30, fanout=2))
         self.retention = Retention(db, self.store, keep=timedelta(days=30), clock=self.clock)
 
     def clock(self) -> datetime:
@@ -196,6 +214,7 @@ class World:
         self.uploads.close()
         self.inlining.close()
         self.engine.close()
+        self._opened.close()
 
     async def crawler(self, *, external: External | None = None, stream: Stream | None = None, **fields) -> Crawler:
         """A stored crawler, with a stream and a push External of its own unless others are given."""
@@ -209,21 +228,37 @@ class World:
 
         return await self.db.write(store)
 
-    async def create(self, crawler: Crawler, **overrides: Any) -> Opened:
+    async def create(
+        self, crawler: Crawler, *, mode: Mode | None = None, scope: list[str] | None = None, **overrides: Any
+    ) -> Opened:
         """Start a task."""
         self.wait(seconds=1)
         return await self.db.write(
-            actions.create, crawler.fid, overrides, vault=self.vault, origin=Origin.API, at=self.at
+            task_actions.create,
+            crawler.fid,
+            overrides,
+            vault=self.vault,
+            origin=Origin.API,
+            at=self.at,
+            mode=mode,
+            scope=scope,
         )
 
-    async def task(self, crawler: Crawler | None = None, **overrides: Any) -> Task:
+    async def task(
+        self,
+        crawler: Crawler | None = None,
+        *,
+        mode: Mode | None = None,
+        scope: list[str] | None = None,
+        **overrides: Any,
+    ) -> Task:
         """A new task."""
-        return (await self.create(crawler or await self.crawler(), **overrides)).task
+        return (await self.create(crawler or await self.crawler(), mode=mode, scope=scope, **overrides)).task
 
     async def retry(self, task: Task, **overrides: Any) -> Opened:
         """Retry a task."""
         self.wait(seconds=1)
-        return await self.db.write(actions.retry, task.crawler, task.fid, overrides, vault=self.vault, at=self.at)
+        return await self.db.write(task_actions.retry, task.crawler, task.fid, overrides, vault=self.vault, at=self.at)
 
     async def upload(self, task: Task, docs: list[dict[str, Any]] | bytes, **options: Any) -> Receipt:
         """Upload documents to a task as it is now."""
@@ -247,7 +282,7 @@ class World:
         await self.db.write(externals.publish, external, version, at=self.at)
 
     async def rejects(self, task: Task, attempt: int | None = None) -> list[Reject]:
-        """What was kept aside of a task's present attempt, or of another one."""
+        """What was kept aside of a task's current attempt, or of another one."""
         of_attempt = (await self.now(task)).attempt if attempt is None else attempt
         return await self.db.read(rejects.page, task.fid, of_attempt, after=0, limit=1 << 30)
 
@@ -260,26 +295,26 @@ class World:
         """Report a task's status as its crawler."""
         self.wait(seconds=1)
         said = {"message": None, "detail": None} | said
-        return await self.db.write(actions.report, task.fid, attempt=attempt, code=code, at=self.at, **said)
+        return await self.db.write(task_actions.report, task.fid, attempt=attempt, code=code, at=self.at, **said)
 
     async def stop(self, task: Task) -> Task:
         """Stop a task."""
-        return await self.db.write(actions.stop, task.fid, vault=self.vault, at=self.at)
+        return await self.db.write(task_actions.stop, task.fid, vault=self.vault, at=self.at)
 
     async def publish(self, task: Task) -> Task:
         """Let a task in that a gate kept out."""
         self.wait(seconds=1)
-        return await self.db.write(publishing.publish, task.fid, at=self.at)
+        return await self.db.write(publication.publish, task.fid, at=self.at)
 
     async def delete(self, task: Task) -> Task:
         """Delete a task."""
         self.wait(seconds=1)
-        return await self.db.write(actions.delete, task.fid, vault=self.vault, at=self.at)
+        return await self.db.write(task_actions.delete, task.fid, vault=self.vault, at=self.at)
 
     async def restore(self, task: Task) -> Task:
         """Restore a task."""
         self.wait(seconds=1)
-        return await self.db.write(actions.restore, task.fid, at=self.at)
+        return await self.db.write(task_actions.restore, task.fid, at=self.at)
 
     async def revert(self, stream: str, **wanted: Any) -> Moved:
         """Delete the tasks of a stream that a filter means."""
@@ -296,6 +331,17 @@ class World:
         while await self.compaction.turn():
             pass
 
+    async def fold(self) -> int:
+        """Fold the files of each stream that has several; return in how many streams."""
+        while await self.lazy_compaction.turn():
+            pass
+        return await self.folding.turn()
+
+    async def set_undo_days(self, stream: str, days: int | None) -> None:
+        """Say for how many days the runs of a stream can be undone."""
+        found = await self.stream(stream)
+        await self.db.write(objects.save, STREAMS, found, replace(found, undo_days=days, version=found.version + 1))
+
     async def purge(self, *, before: datetime | None = None) -> Purged:
         """Purge what was removed before a moment, or by now, and delete the files at once."""
         purged = await self.retention.purge(before=before or self.at, at=self.at, leave=timedelta(0))
@@ -304,14 +350,22 @@ class World:
 
     async def changes(self, stream: str, since: int, *, limit: int | None = None, view: View = NOW) -> tuple[int, list]:
         """The net changes of a stream since a version: up to which one, and they."""
-        changes = await self.follower.since(stream, since, view, limit=limit)
+        changes = await self.change_feed.since(stream, since, view, limit=limit)
         lines = b"".join([piece async for piece in changes.lines])
         return changes.version, [json.loads(line) for line in lines.splitlines()]
 
-    async def done(self, crawler: Crawler, docs: list[dict[str, Any]]) -> Task:
-        """A task that uploaded documents and ended well."""
-        task = await self.task(crawler)
-        await self.upload(task, docs)
+    async def done(
+        self,
+        crawler: Crawler,
+        docs: list[dict[str, Any]],
+        *,
+        mode: Mode | None = None,
+        scope: list[str] | None = None,
+    ) -> Task:
+        """A task that uploaded documents, if there are any, and ended well."""
+        task = await self.task(crawler, mode=mode, scope=scope)
+        if docs:
+            await self.upload(task, docs)
         return await self.report(task, 200)
 
     async def now(self, task: Task) -> Task:
@@ -326,6 +380,10 @@ class World:
         """What a stream shows, now or at a version, as NDJSON."""
         documents = await self.reader.documents(stream, View(as_of=version, without=frozenset(without)))
         return b"".join([lines(batch) async for batch in self.reader.batches(documents)])
+
+    async def history(self, stream: str, doc_id: str, **how) -> list[Version]:
+        """Return the first 1,000 versions of a document."""
+        return (await self.document_history.page(stream, doc_id, before=None, limit=1000, **how)).versions
 
     async def shown(self, stream: str, version: int | None = None, *, without: Iterable[str] = ()) -> dict[str, Any]:
         """What a stream shows, by id (of documents whose id is in ``id``)."""

@@ -2,19 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import event as sql_event
 from sqlalchemy import select
 
 from builders import World
 from headwater.catalog import events, tables
+from headwater.catalog.core.database import Database
 from headwater.domain.event import Event
 from headwater.domain.stream import Segment
 from headwater.domain.task import Task
+from lakes import content_of, paths_in
 
 
 def on(*engines: str) -> pytest.MarkDecorator:
@@ -24,9 +28,7 @@ def on(*engines: str) -> pytest.MarkDecorator:
 
 def files_of(world: World) -> list[str]:
     """The paths of all files in the lake, staged ones too."""
-    return sorted(
-        file.relative_to(world.store.root).as_posix() for file in world.store.root.rglob("*") if file.is_file()
-    )
+    return paths_in(world.store)
 
 
 def telling(world: World, text: str) -> list[str]:
@@ -35,10 +37,10 @@ def telling(world: World, text: str) -> list[str]:
 
 
 def _tells(world: World, path: str, text: str) -> bool:
-    file = world.store.root / path
-    if text.encode() in file.read_bytes():
+    content = content_of(world.store, path)
+    if text.encode() in content:
         return True
-    table = pq.ParquetFile(file).read()
+    table = pq.ParquetFile(pa.BufferReader(content)).read()
     return any(text in str(value) for column in table.columns for value in column.to_pylist())
 
 
@@ -55,10 +57,25 @@ async def garbage_of(world: World) -> list[str]:
     return sorted(await world.db.read(lambda tx: tx.execute(select(tables.garbage.c.path)).scalars().all()))
 
 
-async def versions_of(world: World, stream: str) -> list[bytes]:
-    """What each version of a stream showed, from the first to the present."""
+async def versions_of(world: World, stream: str, *, step: int = 1) -> list[bytes]:
+    """What each version of a stream showed, or each so many-th, from the first to the present."""
     present = (await world.stream(stream)).stream_version
-    return [await world.export(stream, version) for version in range(present + 1)]
+    return [await world.export(stream, version) for version in range(0, present + 1, step)]
+
+
+@contextmanager
+def counted_statements(db: Database) -> Iterator[list[str]]:
+    """Collect the statements that the catalog's readers send in the block."""
+    statements: list[str] = []
+
+    def note(_connection, _cursor, statement, *_) -> None:
+        statements.append(statement)
+
+    sql_event.listen(db._reading, "before_cursor_execute", note)  # noqa: SLF001 - nothing else needs to know
+    try:
+        yield statements
+    finally:
+        sql_event.remove(db._reading, "before_cursor_execute", note)  # noqa: SLF001 - as above
 
 
 class Hearsay:
@@ -81,7 +98,7 @@ class Hearsay:
             if event.type == "stream.changed":
                 assert event.data["stream_version"] == self._version + 1
                 self._version += 1
-            elif event.task is not None:
+            elif event.type.startswith("task."):
                 standing = _standing(event.data, is_removed=self._is_removed(event))
                 assert standing != self._tasks.get(event.task), "told twice"
                 self._tasks[event.task] = standing

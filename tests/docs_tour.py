@@ -16,18 +16,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 import node
 from docs_page import ROOT, Page, Step
+from fork_server import fork_server
+from readiness import wait_until_ready
 
 #: Seconds that a page, and each program on it, may take.
 _PATIENCE = 120.0
 #: Put between the outputs of a tour's blocks.
 _SEPARATOR = "\x1e"
 #: What of a page's variables its programs find in their environment.
-_VARIABLES = ("HW", "KEY", "STREAM", "EXTERNAL", "CRAWLER", "TASK")
+_VARIABLES = ("HEADWATER_URL", "HEADWATER_KEY", "HEADWATER_CRAWLER")
 #: What is served is served with: receivers of webhooks are on this machine.
 _SETTINGS = {"HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true"}
 #: What differs from run to run, and what stands for it in a comparison.
@@ -54,14 +55,19 @@ class Served:
 
     def statuses(self, *, until: re.Pattern[str]) -> str:
         """Return the statuses that were answered, a blank behind each, once they match or do not come to."""
-        patience = time.monotonic() + 5
+        retry_for = time.monotonic() + 5
         while True:
             lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-            answered = [line for line in lines if line["event"] == "http.answered" and line["path"] != "/readyz"]
+            answered = [line for line in lines if line["event"] == "http.answered" and not _is_aside(line)]
             found = "".join(f"{line['status']} " for line in answered)
-            if until.fullmatch(found) or time.monotonic() > patience:
+            if until.fullmatch(found) or time.monotonic() > retry_for:
                 return found
             time.sleep(0.05)  # an answer is logged just after it was sent
+
+
+def _is_aside(line: dict) -> bool:
+    """Whether a page says nothing of a request: logs are sent from time to time, beside everything else."""
+    return line["path"] == "/readyz" or (line["method"], line["path"].rpartition("/")[2]) == ("POST", "log")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,29 +90,22 @@ def serving(folder: Path) -> Iterator[Served]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = Served(url=f"http://127.0.0.1:{port}", data=folder / "data", log=folder / "log")
-    command = [Path(sys.executable).with_name("headwater"), "serve", "--data", server.data, "--port", str(port)]
-    with (
-        server.log.open("w") as log,
-        subprocess.Popen(
-            command, cwd=folder, env=environment(**_SETTINGS), stdout=subprocess.DEVNULL, stderr=log
-        ) as process,
-    ):
+    with server.log.open("w") as log:
+        process = fork_server().start(
+            "headwater",
+            ["serve", "--data", str(server.data), "--port", str(port)],
+            env=environment(**_SETTINGS),
+            cwd=folder,
+            stdout=log.fileno(),
+            stderr=log.fileno(),
+        )
         try:
-            _wait_for(server, process)
+            if not wait_until_ready(process, port, path="/readyz"):
+                pytest.fail(f"Headwater did not start:\n{server.log.read_text()}")
             yield server
         finally:
             process.terminate()
-
-
-def _wait_for(server: Served, process: subprocess.Popen) -> None:
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            if httpx.get(f"{server.url}/readyz").is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"Headwater did not start:\n{server.log.read_text()}")
+            process.wait(40)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -115,19 +114,24 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:{node.FOLDER}"} | more
 
 
-def take(page: Page, served: Served, folder: Path) -> Tour:
-    """Run a page in a folder, against a Headwater that nobody has asked anything yet."""
+def take(page: Page, served: Served, folder: Path, *, is_prepared: bool = True) -> Tour:
+    """Run a page in a folder, against a Headwater that nobody has asked anything yet.
+
+    Unless it ``is_prepared``, the clients are not installed: the folder is like a clone on a new machine.
+    """
     missing = [tool for tool in ("bash", "curl", "gzip") if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"the page needs {', '.join(missing)}")
-    (folder / "node_modules").mkdir()
-    (folder / "node_modules/headwater-client").symlink_to(ROOT / "clients/js")
-    told = _tell(
-        page.story(), folder, environment(HW=served.url, DATA=str(served.data), TMPDIR=str(folder), HOME=str(folder))
-    )
+    where = {"HEADWATER_URL": served.url, "HEADWATER_DATA": str(served.data), "HOME": str(folder)}
+    if is_prepared:
+        (folder / "node_modules").mkdir()
+        (folder / "node_modules/headwater-client").symlink_to(ROOT / "clients/js")
+        told = _tell(page.story(), folder, environment(**where, TMPDIR=str(folder)))
+    else:
+        told = _tell(page.story(), _clone(folder / "clone"), environment(**where, PATH=_bare_path(folder / "bin")))
     statuses = served.statuses(until=page.promised())
     key = (served.data / "admin.key").read_text().strip()
-    variables = {"HW": served.url, "KEY": key} | told.variables
+    variables = {"HEADWATER_URL": served.url, "HEADWATER_KEY": key} | told.variables
     programs = [_run(language, page.program(language), told.folder, variables) for language in _PROGRAMS]
     return Tour(
         page=page,
@@ -136,6 +140,22 @@ def take(page: Page, served: Served, folder: Path) -> Tour:
         statuses=statuses,
         variables=variables,
     )
+
+
+def _clone(folder: Path) -> Path:
+    """Return a folder with the clients, as they are in a clone."""
+    built = shutil.ignore_patterns("node_modules", "__pycache__", "dist", ".*_cache")
+    shutil.copytree(ROOT / "clients", folder / "clients", ignore=built)
+    return folder
+
+
+def _bare_path(folder: Path) -> str:
+    """Return a PATH with python3 and node, and without the environment that the tests run in."""
+    folder.mkdir()
+    (folder / "python3").symlink_to(Path(sys.executable).resolve())
+    own = str(Path(sys.executable).parent)
+    kept = [place for place in os.environ["PATH"].split(os.pathsep) if place != own]
+    return os.pathsep.join([str(folder), *kept, str(node.FOLDER)])
 
 
 @dataclass(frozen=True, kw_only=True)

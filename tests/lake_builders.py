@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from headwater.domain.stream import Seen, Segment, segment_path
-from headwater.lake import winners
+from headwater.domain.segment_table import WHOLE, SegmentFile, VisibleSegments, all_of, table_of
+from headwater.domain.stream import Segment, segment_path
+from headwater.lake import current
 from headwater.lake.engine import Engine, Found
-from headwater.lake.inlining import Inlined
-from headwater.lake.segment import SCHEMA, SegmentWriter
+from headwater.lake.inlined import Inlined
+from headwater.lake.segment import SegmentWriter
+from headwater.lake.segment_format import SCHEMA
 from headwater.lake.store import LocalStore
 
 STREAM = "5" * 32
@@ -69,12 +72,23 @@ def pack(
         bytes=written.bytes,
         min_id=written.min_id,
         max_id=written.max_id,
+        digest=written.digest,
+        size=written.size,
         added_version=layer,
         removed_version=None,
         base=base,
         created_at=datetime(2026, 3, 1, tzinfo=UTC),
     )
     return segment, written.packed
+
+
+def flip(file: Path, bit: int) -> None:
+    """Flip one bit of a file in place."""
+    with file.open("r+b") as opened:
+        opened.seek(bit // 8)
+        byte = opened.read(1)[0]
+        opened.seek(bit // 8)
+        opened.write(bytes([byte ^ (1 << bit % 8)]))
 
 
 def files_in(store: LocalStore) -> list[str]:
@@ -92,16 +106,67 @@ def task_of(layer: int) -> str:
     return f"{layer:032x}"
 
 
-def seen(segments: Sequence[Segment]) -> list[Seen]:
+def seen(segments: Sequence[Segment]) -> VisibleSegments:
     """Segments that are seen whole."""
-    return [Seen(segment=segment) for segment in segments]
+    return all_of(segments)
+
+
+def views(segments: Sequence[Segment], *ends: Sequence[int | None]) -> list[VisibleSegments]:
+    """Views of the same segments, each of which sees them up to its positions; None for all of one, 0 for nothing."""
+    table = table_of(segments)
+    return [
+        VisibleSegments(table, np.array([WHOLE if end is None else end for end in side], np.int64)) for side in ends
+    ]
+
+
+def sides(before: Sequence[Segment], after: Sequence[Segment]) -> list[VisibleSegments]:
+    """Two views, each of which sees all of its segments."""
+    every = list({segment.fid: segment for segment in (*before, *after)}.values())
+    ends = [[None if segment in side else 0 for segment in every] for side in (before, after)]
+    return views(every, *ends)
+
+
+def stored(segment: Segment) -> SegmentFile:
+    """The file of a segment."""
+    return all_of([segment]).files[0]
+
+
+class FaultyStore(LocalStore):
+    """A store whose disk does as a test says."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        #: What reading a file fails with.
+        self.fault: OSError | None = None
+        #: Whether damage changes no status: it comes from below the file system.
+        self.is_frozen = False
+        #: The paths of files that were read from beginning to end.
+        self.read: list[str] = []
+        self._status: dict[str, tuple[int, int, int, int, int]] = {}
+
+    def status(self, path: str) -> tuple[int, int, int, int, int]:
+        found = super().status(path)
+        return self._status.setdefault(path, found) if self.is_frozen else found
+
+    def blocks(self, path: str) -> Iterator[memoryview]:
+        self.read.append(path)
+        if self.fault is not None:
+            raise self.fault
+        return super().blocks(path)
 
 
 class Lake:
     """A store with an engine over it."""
 
-    def __init__(self, folder: Path, *, memory: int = 500 << 20, inlined: Inlined | None = None) -> None:
-        self.store = LocalStore(folder / "lake")
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        memory: int = 500 << 20,
+        inlined: Inlined | None = None,
+        store: LocalStore | None = None,
+    ) -> None:
+        self.store = store or LocalStore(folder / "lake")
         self.spill = folder / "spill"
         self.engine = Engine(self.store, memory=memory, spill=self.spill, threads=2, inlined=inlined)
 
@@ -112,21 +177,21 @@ class Lake:
 
     def page(self, segments: Sequence[Segment], **asked: Any) -> list[Found]:
         """A page of what the segments show."""
-        return winners.page(self.engine, seen(segments), **asked)
+        return current.page(self.engine, seen(segments), **asked)
 
     def one(self, segments: Sequence[Segment], doc_id: str) -> Found | None:
         """One document that the segments show."""
-        return winners.one(self.engine, seen(segments), doc_id)
+        return current.one(self.engine, seen(segments), doc_id)
 
     def count(self, segments: Sequence[Segment]) -> int:
         """How many documents the segments show."""
-        return winners.count(self.engine, seen(segments))
+        return current.count(self.engine, seen(segments))
 
     def export(self, segments: Sequence[Segment]) -> Iterator[pa.RecordBatch]:
         """All documents that the segments show, range by range."""
-        bounds = winners.bounds(self.engine, seen(segments))
+        bounds = current.bounds(self.engine, seen(segments))
         for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
-            yield from winners.between(self.engine, seen(segments), after=after, bound=bound)
+            yield from current.between(self.engine, seen(segments), after=after, bound=bound)
 
     def exported(self, segments: Sequence[Segment]) -> list[Found]:
         """The same, one by one."""
@@ -147,7 +212,7 @@ class Lake:
     def arrivals(self, segment: Segment, *, limit: int) -> list[tuple[int, Found]]:
         """Page through a segment in order of arrival."""
         found, after = [], -1
-        while page := winners.arrived(self.engine, segment, after=after, limit=limit):
+        while page := current.arrived(self.engine, segment, after=after, limit=limit):
             found += page
             after = page[-1][0]
         return found

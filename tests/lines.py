@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from headwater.ingest.planner import plan_of
-from headwater.ingest.scanner import scan
+from headwater.ingest.scanner.compiler import plan_of
+from headwater.ingest.scanner.library import scan
 
 
 def scanned(lines: Sequence[bytes], schema: Any = None, *, field: str = "id") -> list[str | None]:
@@ -14,4 +14,5 @@ def scanned(lines: Sequence[bytes], schema: Any = None, *, field: str = "id") ->
     offsets = np.cumsum([0, *(len(line) + 1 for line in lines)], dtype=np.int32)
     data = b"".join(line + b"\n" for line in lines)
     ids, missed = scan(plan_of(schema, field=field), data, offsets)
-    return [None if place in missed else doc_id for place, doc_id in enumerate(ids.to_pylist())]
+    missing = set(missed)
+    return [None if place in missing else doc_id for place, doc_id in enumerate(ids.to_pylist())]

@@ -1,8 +1,10 @@
 import asyncio
+import json
 import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 
 import pyarrow.parquet as pq
@@ -11,11 +13,16 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from builders import SECRET, World
-from headwater.catalog import audit, migrate, segments
+from headwater import data_lock
+from headwater.catalog import audit, segment_tables
 from headwater.catalog.audit import Wanted
-from headwater.catalog.database import Database
-from headwater.cli import app
+from headwater.catalog.believed_time import believe
+from headwater.catalog.core import migrate
+from headwater.catalog.core.database import Database
+from headwater.cli.commands import app
 from headwater.domain.stream import Visibility
+from headwater.settings import Settings
+from headwater_client.cli.app import app as command_line
 
 pytestmark = pytest.mark.usefixtures("logs_as_before")
 
@@ -25,8 +32,10 @@ def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
     def invoke(*words):
-        return CliRunner().invoke(app, list(words))
+        return CliRunner().invoke(command_line if words[0] == "keys" else app, list(words), prog_name="headwater")
 
     return invoke
 
@@ -38,10 +47,10 @@ def test_a_key_is_created_listed_and_revoked(run):
     fid = created.stderr.split()[0]
     listed = run("keys", "list").stdout
     assert fid in listed
-    assert "read, write" in listed
+    assert json.loads(listed)[0]["scopes"] == ["read", "write"]
     assert secret not in listed
     assert run("keys", "revoke", fid).exit_code == 0
-    assert run("keys", "revoke", "nothing").exit_code == 1
+    assert run("keys", "revoke", "nothing").exit_code == 3
     assert "there is no key 'nothing'" in run("keys", "revoke", "nothing").stderr
 
 
@@ -51,12 +60,22 @@ def test_what_is_done_with_keys_is_audited_once(run, tmp_path):
         assert run("keys", "revoke", fid).exit_code == 0
     run("keys", "list")
     db = Database(f"sqlite:///{tmp_path / 'headwater-data' / 'catalog.sqlite'}")
-    entries = db.ask(audit.page, Wanted(), before=None, limit=10)
+    entries = db.read_blocking(audit.page, Wanted(), before=None, limit=10)
     db.close()
     assert [(entry.action, entry.object_fid, entry.key, entry.name, entry.detail) for entry in entries] == [
         ("revoke_key", fid, None, "cli", {"name": "nightly"}),
         ("create_key", fid, None, "cli", {"name": "nightly", "scopes": ["write"]}),
     ]
+
+
+def test_a_key_of_a_data_directory_is_rotated_and_expires(run):
+    fid = run("keys", "create", "nightly", "--expires", "30d").stderr.split()[0]
+    former = json.loads(run("keys", "show", "nightly").stdout)
+    assert run("keys", "rotate", fid[:20], "--overlap", "1h").stdout.startswith("hw_")
+    key = json.loads(run("keys", "show", "nightly").stdout)
+    assert (key["fid"], key["version"], key["expires_at"]) == (fid, 2, former["expires_at"])
+    assert key["former_until"] is not None
+    assert datetime.fromisoformat(key["expires_at"]) > datetime.now(UTC) + timedelta(days=29)
 
 
 def test_a_key_reads_unless_more_is_said(run):
@@ -129,6 +148,20 @@ def test_a_port_that_is_taken_is_told_before_anything_is_begun(run, tmp_path, wo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_server_on_one_data_directory_is_refused_before_it_changes_anything(run, tmp_path, workers):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = str(probe.getsockname()[1])
+    with data_lock.held(Settings(data=tmp_path / "headwater-data")):
+        answer = run("serve", "--port", free, "--workers", workers)
+        assert answer.exit_code == 1
+        assert "another server" in answer.stderr
+        assert answer.stderr.count("\n") == 1
+        assert [file.name for file in (tmp_path / "headwater-data").iterdir()] == [data_lock.FILE]
+        for words in (("keys", "create", "k"), ("compact",), ("purge", "--older-than", "0", "--yes")):
+            assert run(*words).exit_code == 0
+
+
 def test_a_data_directory_that_cannot_be_made_is_told(run, tmp_path):
     (tmp_path / "file").touch()
     answer = run("keys", "list", "--data", str(tmp_path / "file" / "data"))
@@ -170,10 +203,13 @@ def test_compact_merges_what_has_ended(operated, tmp_path):
     world, run = operated
     crawler, lake = asyncio.run(_uploaded(world, tmp_path))
     answer = run("compact")
-    assert (answer.exit_code, answer.stdout) == (0, "Compacted 1 attempt of tasks; deleted 0 files merged earlier.\n")
-    assert len(asyncio.run(world.db.read(segments.visible, crawler.stream, Visibility(version=2)))) == 1
+    assert (answer.exit_code, answer.stdout) == (
+        0,
+        "Compacted 1 attempt of tasks; folded 0 times; deleted 0 files merged earlier.\n",
+    )
+    assert len(asyncio.run(world.db.read(segment_tables.visible, crawler.stream, Visibility(version=2)))) == 1
     assert _documents(lake) == 5  # the former files are left for an hour to those who read them
-    assert run("compact").stdout == "Compacted 0 attempts of tasks; deleted 0 files merged earlier.\n"
+    assert run("compact").stdout == "Compacted 0 attempts of tasks; folded 0 times; deleted 0 files merged earlier.\n"
 
 
 def test_purge_deletes_what_was_removed_long_enough_ago_at_once(operated, tmp_path):
@@ -201,3 +237,38 @@ def test_an_age_that_is_none_is_told_in_one_line(run, age):
     assert answer.exit_code != 0
     assert "is no age" in answer.stderr
     assert answer.stderr.count("\n") == 1
+
+
+#: What no help needs, and what takes the longest to import.
+HEAVY = ["asyncio", "duckdb", "fastapi", "httpx", "pyarrow", "rich.console", "scrapy", "sqlalchemy", "structlog"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["push", "--help"], ["serve", "--help"], ["keys", "list", "--help"]])
+def test_help_is_shown_without_what_the_command_itself_needs(words):
+    program = "import sys, atexit; from headwater_client.cli import main; sys.argv = ['headwater', *sys.argv[2:]]\n"
+    program += f"atexit.register(lambda: print('loaded:', *(name for name in {HEAVY} if name in sys.modules)))\nmain()"
+    ended = subprocess.run([sys.executable, "-c", program, "-", *words], capture_output=True, text=True, check=True)
+    assert "Usage: headwater" in ended.stdout
+    assert ended.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+async def test_a_purge_by_a_clock_that_seems_to_have_jumped_is_refused(operated):
+    world, run = operated
+    await _uploaded(world, world.store.root.parent)
+    await world.db.write(believe, datetime.now(UTC) - timedelta(days=31))
+    refused = await asyncio.to_thread(run, "purge", "--older-than", "1d", "--yes")
+    assert refused.exit_code == 1
+    assert "the clock says" in refused.stderr
+    assert "--trust-clock" in refused.stderr
+    trusted = await asyncio.to_thread(run, "purge", "--older-than", "1d", "--yes", "--trust-clock")
+    assert "Purged 1 document version" in trusted.stdout
+
+
+def test_a_link_to_the_console_is_printed_for_a_key_that_is_valid(run):
+    assert "there is no valid admin key" in run("console", "--print").stderr
+    fid = run("keys", "create", "anna", "--scope", "admin").stderr.split()[0]
+    made = run("console", "--print", "--port", "8123")
+    assert made.stdout.startswith("http://127.0.0.1:8123/console/enter?link=")
+    assert "with the key 'anna'" in made.stderr
+    run("keys", "revoke", fid)
+    assert "there is no valid key" in run("console", "--print", "--key", fid).stderr

@@ -2,8 +2,11 @@ import os
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
-from headwater.settings import Settings, SettingsWrong
+from headwater.settings import RENAMED, Settings, SettingsWrong
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - no server is started
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +69,37 @@ def test_a_misspelt_variable_and_a_missing_file_are_told(monkeypatch):
         Settings.read()
 
 
+def test_a_misspelt_setting_in_the_file_names_itself_and_the_one_that_may_be_meant(tmp_path):
+    (tmp_path / "headwater.toml").write_text("keep_alive_time_out = 5\ncolour = 1\n")
+    with pytest.raises(SettingsWrong) as caught:
+        Settings.read()
+    first, second = (f"there is no setting {name}, in headwater.toml" for name in ("keep_alive_time_out", "colour"))
+    assert f"{first}; keep_alive_timeout may be meant" in str(caught.value)
+    assert f"{second}; docs/reference/settings.md" in str(caught.value)
+
+
 def test_what_is_meant_for_clients_is_no_setting_and_no_mistake(monkeypatch):
     monkeypatch.setenv("HEADWATER_URL", "https://headwater.example.org")
     monkeypatch.setenv("HEADWATER_KEY", "hw_key")
     assert Settings.read() == Settings()
+
+
+def test_a_former_name_of_a_setting_works_with_a_warning(monkeypatch, tmp_path):
+    monkeypatch.setenv("HEADWATER_UPLOAD_STALL", "7")
+    (tmp_path / "headwater.toml").write_text("notice_pauses = [1, 2]\nwebhook_backoff = [3]\nwebhook_pauses = [4]\n")
+    with capture_logs() as lines:
+        settings = Settings.read()
+    assert settings.upload_idle_timeout == 7
+    assert settings.notice_backoff == (1, 2)
+    assert settings.webhook_backoff == (3,)
+    warned = {line["former_name"]: line["name"] for line in lines if line["event"] == "settings.renamed"}
+    assert warned == {name: RENAMED[name] for name in ("upload_stall", "notice_pauses", "webhook_pauses")}
+
+
+def test_the_present_name_of_a_setting_wins_over_the_former_one(monkeypatch):
+    monkeypatch.setenv("HEADWATER_UPLOAD_STALL", "7")
+    monkeypatch.setenv("HEADWATER_UPLOAD_IDLE_TIMEOUT", "8")
+    assert Settings.read().upload_idle_timeout == 8
 
 
 def test_a_broken_file_is_told(tmp_path):
@@ -80,8 +110,8 @@ def test_a_broken_file_is_told(tmp_path):
 
 @pytest.mark.parametrize("said", ["1,5,30", "[1, 5, 30]"])
 def test_pauses_are_written_with_commas_or_as_a_list(monkeypatch, said):
-    monkeypatch.setenv("HEADWATER_NOTICE_PAUSES", said)
-    assert Settings.read().notice_pauses == (1, 5, 30)
+    monkeypatch.setenv("HEADWATER_NOTICE_BACKOFF", said)
+    assert Settings.read().notice_backoff == (1, 5, 30)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +124,21 @@ def test_pauses_are_written_with_commas_or_as_a_list(monkeypatch, said):
 )
 def test_crawlers_reach_the_server_where_it_listens_unless_more_is_said(given, reached_at):
     assert Settings(**given).reached_at == reached_at
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({}, True),
+        ({"host": "::1"}, True),
+        ({"host": "localhost", "public_url": "http://127.0.0.1:8080"}, True),
+        ({"host": EVERYWHERE}, False),
+        ({"host": "10.0.0.5"}, False),
+        ({"host": "headwater.example.org"}, False),
+        ({"public_url": "https://headwater.example.org"}, False),
+        ({"host": EVERYWHERE, "crawler_private_addresses": True}, True),
+        ({"crawler_private_addresses": False}, False),
+    ],
+)
+def test_private_crawlers_are_called_by_a_server_that_is_private_itself(given, allowed):
+    assert Settings(**given).calls_private_crawlers is allowed

@@ -9,7 +9,7 @@ from headwater import telemetry
 from headwater.app import create_app
 from headwater.catalog import keys
 from headwater.catalog.keys import Scope
-from headwater.lifecycle.outbound import Outbound
+from headwater.lifecycle.ec.client import EcClient
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -24,9 +24,9 @@ def exporter():
 async def api(settings, ecs, exporter):
     """A client of an application that records spans."""
     tracer = telemetry.tracer_with(SimpleSpanProcessor(exporter))
-    app = create_app(settings, outbound=Outbound(ecs.transport()), tracer=tracer)
+    app = create_app(settings, ec_client=EcClient(ecs.transport()), tracer=tracer)
     async with app.router.lifespan_context(app):
-        parts = app.state.parts
+        parts = app.state.services
         _, secret = await parts.db.write(keys.add, name="test", scopes=(Scope.ADMIN,), at=parts.clock())
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         headers = {"Authorization": f"Bearer {secret}"}

@@ -135,10 +135,12 @@ class Operations:
         return f"`{status}`", _either(words) if words else "", "" if said == "Successful Response" else said
 
     def _answered(self, schema: Json) -> str:
-        """Say what ``payload`` is, which is all that a success is about."""
+        """Say what ``payload`` is, which is all that a success is about, or which object an answer without one is."""
         if "anyOf" in schema:
             return _either(self._answered(option) for option in schema["anyOf"])
         properties = self._schemas[_name(schema)]["properties"]
+        if "payload" not in properties:
+            return self._words(schema)
         words = self._words(properties["payload"])
         return f"{words}, page by page" if "next_cursor" in properties else words
 

@@ -9,7 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from headwater_client import Headwater, TaskWriter, errors
-from headwater_client.questions import call, walk
+from headwater_client.requests import endpoint, paginated
 
 #: Where in a page the calls are to stand. Who reads the page elsewhere sees nothing of it.
 PLACE = "<!-- every call stands here -->"
@@ -17,10 +17,10 @@ PLACE = "<!-- every call stands here -->"
 _WIDTH = 100
 #: What a call is written to return, and what it gives to whoever calls it.
 _GIVEN = {
-    r"^Question\[(.+)\]$": r"\1",
+    r"^Call\[(.+)\]$": r"\1",
     r"^Pages\[(.+)\]$": r"Iterator[\1]",
-    r"^Following$": "Iterator[Change]",
-    r"^Pouring$": "Iterator[bytes]",
+    r"^ChangePages$": "Iterator[Change]",
+    r"^ExportChunks$": "Iterator[bytes]",
 }
 _SECTION = re.compile(r"^(Args|Raises):\n((?: +.*\n?)+)", re.MULTILINE)
 _ITEM = re.compile(r"^    (\w+): (.*(?:\n     +.*)*)", re.MULTILINE)
@@ -42,6 +42,7 @@ def markdown() -> str:
     headwater = Headwater("http://127.0.0.1", "none")
     parts = {"streams": headwater.streams, "externals": headwater.externals, "crawlers": headwater.crawlers}
     parts |= {"tasks": headwater.tasks, "webhooks": headwater.webhooks}
+    parts |= {"notifications": headwater.notifications, "keys": headwater.keys}
     told = ["## TaskWriter", *_class("TaskWriter", TaskWriter), "## Headwater", *_class("Headwater", Headwater)]
     for name, part in parts.items():
         # The first line of its docstring is what it is called; what stands below, if anything, is for readers.
@@ -61,7 +62,7 @@ def _class(name: str, kind: type) -> Iterator[str]:
 def _methods(owner: str, kind: type) -> Iterator[str]:
     for ancestor in reversed(kind.__mro__):
         for name, member in vars(ancestor).items():
-            if not name.startswith("_") and (isinstance(member, call | walk) or inspect.isfunction(member)):
+            if not name.startswith("_") and (isinstance(member, endpoint | paginated) or inspect.isfunction(member)):
                 yield from _method(f"{owner}.{name}", inspect.unwrap(member))
 
 

@@ -245,7 +245,7 @@ def refuse_uploads(stage: Stage) -> None:
     stage.post(f"{endpoint}/upload", good)
 
     cut_off = line_of("broken", "1.0")[:60] + b"\n"
-    refuse(stage, f"{endpoint}/upload", "A line that is no JSON:", cut_off, expect=HTTPStatus.BAD_REQUEST)
+    refuse(stage, f"{endpoint}/upload", "A line that is not JSON:", cut_off, expect=HTTPStatus.BAD_REQUEST)
     wrong = line_of("Not Normalized", 2)
     refuse(stage, f"{endpoint}/upload", "A document that the schema forbids:", wrong, expect=HTTPStatus.NOT_ACCEPTABLE)
 
@@ -310,7 +310,7 @@ def tell_how_to_go_on(console: Console, fids: Mapping[str, str], *, api: str, en
     """Print the commands for going on by hand."""
     headline(console, "Go on by hand")
     here = shlex.quote(os.path.relpath(PROGRAMS))
-    auth = '-H "Authorization: Bearer $KEY"'
+    auth = '-H "Authorization: Bearer $HEADWATER_KEY"'
     body = """-H "Content-Type: application/json" -d '{"params": {"detail": "full"}}'"""
     parts = {
         f"Both servers have ended; what they did is in {DATA}/. Start them again, each in a terminal:": (
@@ -318,10 +318,10 @@ def tell_how_to_go_on(console: Console, fids: Mapping[str, str], *, api: str, en
             f"{here}/python -m examples.packages_crawler.crawler --port {httpx.URL(endpoint).port}",
         ),
         "In a third one, read the stream, put the second run back, begin a third:": (
-            f"KEY=$(cat {DATA}/admin.key) API={api}",
-            f"curl {auth} $API/streams/{fids['stream']}/export",
-            f"curl {auth} -X POST $API/actions/tasks/{fids['second']}/restore",
-            f"curl {auth} {body} $API/actions/crawlers/{fids['crawler']}/task",
+            f"export HEADWATER_KEY=$(cat {DATA}/admin.key) HEADWATER_URL={api}",
+            f"curl {auth} $HEADWATER_URL/streams/{fids['stream']}/export",
+            f"curl {auth} -X POST $HEADWATER_URL/actions/tasks/{fids['second']}/restore",
+            f"curl {auth} {body} $HEADWATER_URL/actions/crawlers/{fids['crawler']}/task",
         ),
         f"All calls are described at {api}/docs.": (),
     }
@@ -347,19 +347,19 @@ def set_up(console: Console, *, port: int, crawler_port: int) -> Generator[Stage
     """Start Headwater, with a fresh data directory, and the crawler; end both in the end."""
     if DATA.exists():
         shutil.rmtree(DATA)
-    DATA.mkdir(mode=0o700)  # the log holds the admin key
+    DATA.mkdir(mode=0o700)
     headwater = [PROGRAMS / "headwater", "serve", "--data", DATA, "--port", str(port)]
     crawler = [sys.executable, "-m", "examples.packages_crawler.crawler", "--port", str(crawler_port)]
     with (
-        running("Headwater", headwater, log=DATA / "headwater.log") as backend,
+        running("Headwater", headwater, log=DATA / "headwater.log") as services,
         running("the crawler", crawler, log=DATA / "crawler.log") as external,
     ):
-        backend.wait_for(port)
+        services.wait_for(port)
         external.wait_for(crawler_port)
         key = (DATA / "admin.key").read_text().strip()
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
-            yield Stage(console, client, [backend, external])
+            yield Stage(console, client, [services, external])
 
 
 def demo(console: Console) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Seconds that a process has to begin, and to end.
-PATIENCE = 30.0
+PATIENCE = 120.0
 #: Lines of a log that are shown of a process that died.
 LAST_WORDS = 15
 

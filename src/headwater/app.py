@@ -1,89 +1,121 @@
-"""Where the parts are joined, and nowhere else."""
+"""The composition root: builds the services and the ASGI application."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, MutableSequence
+from collections.abc import AsyncGenerator, Generator, MutableSequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from random import random
 from time import monotonic
+from typing import Any
 
-import structlog
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from headwater.api import (
+from headwater.api import errors, openapi
+from headwater.api.dependencies import Services
+from headwater.api.key_usage import KeyUsage
+from headwater.api.middleware.cors import CorsGate, CorsHeaders, CorsPolicy
+from headwater.api.middleware.path_segments import Segments
+from headwater.api.middleware.request_body import RequestBodyMiddleware
+from headwater.api.middleware.request_context import RequestContextMiddleware
+from headwater.api.middleware.security_headers import SecurityHeaders
+from headwater.api.monitoring.gauges import CatalogGauges
+from headwater.api.monitoring.metrics import Metrics
+from headwater.api.monitoring.readiness import ReadinessCheck
+from headwater.api.rate_limit import LoginLimiter, RateLimiter
+from headwater.api.rate_limit import cells as rate_limit_cells
+from headwater.api.routers import (
     attempts,
     audit,
-    bulk,
-    checking,
+    bisect,
+    changes,
     crawlers,
+    credentials,
     deliveries,
-    ec,
-    errors,
-    exporting,
+    documents,
+    events,
+    export,
+    external_versions,
     externals,
-    following,
-    happenings,
     health,
+    iceberg,
+    keys,
     links,
-    logins,
-    metrics,
-    openapi,
-    reading,
+    notifications,
     rejects,
+    revert,
+    schema_checks,
     streams,
+    task_deletion,
+    task_logs,
     tasks,
-    undo,
-    versions,
     webhooks,
 )
-from headwater.api.allowance import Allowance
-from headwater.api.allowance import cells as allowance_cells
-from headwater.api.doctor import Doctor
-from headwater.api.meters import Meters
-from headwater.api.parts import Parts
-from headwater.api.queries import refuse_unknown
-from headwater.api.reception import Reception
-from headwater.api.survey import Surveyor
-from headwater.api.tracing import Tracing
-from headwater.catalog import inlined
-from headwater.catalog.database import Database
-from headwater.catalog.relay import Relay
+from headwater.api.routers import metrics as metrics_router
+from headwater.api.routers import uploads as upload_routes
+from headwater.backup.scheduled import LOOK_EVERY, BackupCommand, BackupSchedule
+from headwater.backup.scrub import Scrub
+from headwater.bootstrap import disk_of, opened_store, prepare, secret_key
+from headwater.catalog import inlined_segments
+from headwater.catalog.core.database import Database
+from headwater.catalog.core.pubsub import Relay
 from headwater.catalog.vault import Vault
-from headwater.domain.spans import Tracer, under
-from headwater.ingest.intake import Limits
+from headwater.console import site
+from headwater.console.oidc import OidcProvider
+from headwater.console.services import ConsoleServices, Setting
+from headwater.domain.tracing import Tracer, under
+from headwater.ingest.orphans import delete_orphans
+from headwater.ingest.pipeline import Limits
 from headwater.ingest.replay import Replays
-from headwater.ingest.sweep import sweep
+from headwater.ingest.task_log import TaskLogWriter
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
-from headwater.lake.inlining import Inlined
+from headwater.lake.inlined import Inlined
+from headwater.lake.integrity import Verifier
+from headwater.lake.scratch import scratch_folder
 from headwater.lake.segment import rehearse
-from headwater.lake.store import LocalStore
-from headwater.lifecycle.dispatcher import Dispatcher
-from headwater.lifecycle.mailing import Mailer
-from headwater.lifecycle.outbound import Outbound
-from headwater.lifecycle.postman import Postman
+from headwater.lake.store import Store
+from headwater.lifecycle.ec.client import EcClient
+from headwater.lifecycle.ec.dispatcher import Dispatcher
+from headwater.lifecycle.notifications.client import NotificationClient
+from headwater.lifecycle.notifications.dispatcher import NotificationDispatcher
 from headwater.lifecycle.scheduler import Scheduler
-from headwater.preparation import prepare, secret_key
+from headwater.lifecycle.webhooks.client import WebhookClient
+from headwater.lifecycle.webhooks.dispatcher import WebhookDispatcher
+from headwater.loops import Loops, repeat
+from headwater.sandbox.pool import Sandbox
 from headwater.settings import Settings
-from headwater.streams.changes import Follower
+from headwater.streams.believed_clock import BelievedClock
+from headwater.streams.bisect import Bisection
+from headwater.streams.change_feed import ChangeFeed
 from headwater.streams.compaction import Compaction
-from headwater.streams.effects import Effects
-from headwater.streams.erasure import Eraser
-from headwater.streams.history import Historian
-from headwater.streams.reading import Reader
-from headwater.streams.retention import Retention
-from headwater.streams.tally import Tally
-from headwater.streams.teller import Teller
+from headwater.streams.counters import DocumentCounter
+from headwater.streams.damage import DamageReports
+from headwater.streams.diffs import TaskDiffs
+from headwater.streams.documents import DocumentReader
+from headwater.streams.erasure import DocumentErasure
+from headwater.streams.event_feed import EventFeed
+from headwater.streams.folding import Folding
+from headwater.streams.history import DocumentHistory
+from headwater.streams.iceberg import IcebergTables
+from headwater.streams.log_shipping import EVERY as LOGS_EVERY
+from headwater.streams.log_shipping import LogShipping
+from headwater.streams.prepared_exports import PreparedExports
+from headwater.streams.retention import Kept, Retention
+from headwater.streams.shared_exports import SharedExports
+from headwater.streams.task_log import TaskLogReader
 
-log = structlog.get_logger(__name__)
-
-#: Seconds between two looks for garbage.
+#: The folder of prepared exports in the data directory.
+EXPORTS = "exports"
+#: Seconds between searches for orphan files.
 SWEEP_EVERY = 3600.0
-#: Seconds between two looks at the memory that DuckDB holds.
+#: Seconds between checks of the free disk space.
+DISK_EVERY = 10.0
+#: Seconds between measurements of DuckDB's memory.
 WATCH_EVERY = 10.0
 
 _DESCRIPTION = """
@@ -94,36 +126,39 @@ stream, whatever ran before or after; restore it and they are back.
 
 
 def now() -> datetime:
-    """Return the time."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What one of the processes of a server does beside answering; a process alone does all of it."""
+    """What a process of a server does besides answering requests; a single process does everything."""
 
-    #: Whether it runs the loops: any number may, but once is enough, and leaves the cores to uploads.
+    #: Whether it runs the background loops: any number may, but one is enough, and leaves the other cores to uploads.
     runs_loops: bool = True
-    #: How it hears of what the others change, if there are others.
+    #: Connects it to the other processes' notifications, if there are others.
     relay: Relay | None = None
-    #: The memory in which they count the requests of keys together, if there are others.
-    allowances: MutableSequence[float] | None = None
+    #: The shared memory of the rate limiter, if there are other processes.
+    rate_limits: MutableSequence[float] | None = None
 
 
 ALONE = Role()
 
 
 def create_app(
-    settings: Settings, *, outbound: Outbound | None = None, role: Role = ALONE, tracer: Tracer | None = None
+    settings: Settings, *, ec_client: EcClient | None = None, role: Role = ALONE, tracer: Tracer | None = None
 ) -> FastAPI:
-    """Return Headwater as an ASGI application, API and dispatcher in one; ``tracer`` records what it does."""
-    meters = Meters()
+    """Return Headwater as an ASGI application, with its background loops; ``tracer`` records spans."""
+    metrics = Metrics()
+    cors = CorsPolicy(origins=settings.cors_origins, public_url=settings.reached_at)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        made = running(settings, outbound=outbound or Outbound(), role=role, meters=meters, tracer=tracer)
-        async with made as parts:
-            app.state.parts = parts
+        calls = ec_client or EcClient(is_private_allowed=settings.calls_private_crawlers)
+        made = running(settings, ec_client=calls, role=role, metrics=metrics, tracer=tracer)
+        async with made as services:
+            app.state.services = services
+            app.state.console = _console(services, settings)
             yield
 
     app = FastAPI(
@@ -131,46 +166,55 @@ def create_app(
         description=_DESCRIPTION,
         version=version("headwater"),
         lifespan=lifespan,
-        dependencies=[Depends(refuse_unknown)],
-        responses=openapi.ANYWHERE,
+        docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=openapi.operation_id,
         redirect_slashes=False,
         middleware=[
-            Middleware(Tracing, failed=errors.internal, meters=meters, tracer=tracer),
-            Middleware(Reception, max_request=settings.max_request),
-            Middleware(ec.Direct),
+            Middleware(SecurityHeaders),
+            Middleware(CorsHeaders, policy=cors),
+            Middleware(RequestContextMiddleware, failed=errors.internal, metrics=metrics, tracer=tracer),
+            Middleware(
+                RequestBodyMiddleware, max_request=settings.max_request, request_timeout=settings.request_timeout
+            ),
+            Middleware(CorsGate, policy=cors),
+            Middleware(Segments),
+            Middleware(upload_routes.UploadFastPath),
         ],
     )
-    # Longer paths first: a document's id may hold anything.
-    parts = (
+    # Longer paths first: a document's id matches anything.
+    modules = (
         health,
-        metrics,
+        metrics_router,
         links,
+        keys,
         streams,
         externals,
-        versions,
-        logins,
-        checking,
+        external_versions,
+        credentials,
+        schema_checks,
         crawlers,
         tasks,
         attempts,
-        undo,
-        bulk,
+        task_deletion,
+        revert,
         audit,
         webhooks,
+        notifications,
         deliveries,
-        ec,
+        upload_routes,
+        task_logs,
         rejects,
-        exporting,
-        following,
-        happenings,
-        reading,
+        export,
+        iceberg,
+        changes,
+        events,
+        bisect,
+        documents,
     )
-    routers = [part.router for part in parts]
-    for router in routers:
-        app.include_router(router)
-    errors.install(app, routes=[route for router in routers for route in router.routes])
+    routes = [route for module in modules for route in module.router.routes]
+    # Not with include_router, which would build each of them again.
+    app.router.routes.extend([*routes, *site.routes()])
+    errors.install(app, routes=routes)
     openapi.install(app)
     return app
 
@@ -179,144 +223,309 @@ def create_app(
 async def running(
     settings: Settings,
     *,
-    outbound: Outbound,
+    ec_client: EcClient,
     role: Role = ALONE,
-    meters: Meters | None = None,
+    metrics: Metrics | None = None,
     tracer: Tracer | None = None,
-) -> AsyncGenerator[Parts]:
-    """Open everything, with the loops that work beside the requests; close it in the end.
+) -> AsyncGenerator[Services]:
+    """Open all services and start the background loops; close them on exit.
 
     Raises:
-        NotReady: the settings do not suffice, or the database is not migrated.
+        NotReady: a required setting is missing, or the database is not migrated.
     """
-    meters = meters or Meters()
+    metrics = metrics or Metrics()
     await asyncio.to_thread(prepare, settings, at=now())
     await asyncio.to_thread(rehearse)
     async with contextlib.AsyncExitStack() as stack:
         if tracer is not None:
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         vault = Vault(secret_key(settings))
-        db, store, engine = stack.enter_context(opened(settings))
-        if role.relay is not None:
-            stack.enter_context(role.relay.joined_by(db))
-        limits = Limits(
-            upload=settings.max_upload,
-            document=settings.max_document,
-            inlined=settings.max_inlined,
-            memory=settings.upload_memory,
-            stall=settings.upload_stall,
-            of_task=settings.uploads_per_task,
+        db = stack.enter_context(
+            contextlib.closing(Database(settings.catalog_url, make_room=disk_of(settings).release_ballast))
         )
-        uploads = Uploads(db, store, limits=limits, threads=settings.upload_threads, clock=now)
+        store, verifier, engine = _lake(settings, db, reports := DamageReports(db, clock=now), stack)
+        stack.push_async_callback(reports.settled)
+        if role.relay is not None:
+            stack.enter_context(role.relay.connected_to(db))
+        disk = disk_of(settings)
+        sandbox = Sandbox()
+        stack.callback(sandbox.close)
+        uploads = Uploads(
+            db, store, limits=_limits(settings), threads=settings.upload_threads, clock=now, disk=disk, sandbox=sandbox
+        )
         stack.callback(uploads.close)
-        stack.push_async_callback(outbound.close)
+        stack.push_async_callback(ec_client.close)
         dispatcher = Dispatcher(
             db,
-            outbound,
+            ec_client,
             vault=vault,
             public_url=settings.reached_at,
             clock=now,
-            pauses=settings.notice_pauses,
-            retry_pauses=settings.retry_pauses,
+            backoff=settings.notice_backoff,
+            retry_backoff=settings.retry_backoff,
+            steady=monotonic,
         )
-        mailer = Mailer(is_private_allowed=settings.webhook_private_addresses, answer_within=settings.webhook_timeout)
-        stack.push_async_callback(mailer.close)
-        postman = Postman(db, mailer, vault=vault, clock=now, dice=random, pauses=settings.webhook_pauses)
-        follower = Follower(db, engine)
-        stack.callback(follower.close)
-
-        async def watch() -> None:
-            meters.holds(await engine.ask(engine.held))
-
-        watching = _for_ever(watch, every=WATCH_EVERY, fault="lake.memory_unknown")
-        stack.push_async_callback(_cancelled, asyncio.create_task(watching))
-        teller = Teller(db)
-        stack.push_async_callback(teller.end)
+        believed = BelievedClock(db, clock=now)
+        webhook_client = WebhookClient(
+            is_private_allowed=settings.webhook_private_addresses, answer_within=settings.webhook_timeout
+        )
+        stack.push_async_callback(webhook_client.close)
+        webhook_dispatcher = WebhookDispatcher(
+            db,
+            webhook_client,
+            vault=vault,
+            clock=now,
+            rng=random,
+            backoff=settings.webhook_backoff,
+            believed=believed.now,
+        )
+        change_feed, iceberg_tables = ChangeFeed(db, engine), IcebergTables(db, engine, store)
+        stack.callback(change_feed.close)
+        loops = Loops()
+        measuring = partial(repeat, partial(_measure, engine, metrics), every=WATCH_EVERY, fault="lake.memory_unknown")
+        loops.start("memory", measuring)
+        event_feed = EventFeed(db)
+        stack.push_async_callback(event_feed.end)
         if role.runs_loops:
-            patient = _engine(settings, db, store, is_patient=True)
+            patient = _engine(settings, db, store, verifier, spill=engine.spill, is_patient=True)
             stack.callback(patient.close)
-            for loop in (
-                dispatcher.run(),
-                postman.run(),
-                Scheduler(db, vault=vault, clock=now, dice=random).run(),
-                Tally(db, patient).run(),
-                Compaction(db, patient, store, clock=now).run(),
-                Retention(
-                    db,
-                    store,
-                    keep=timedelta(days=settings.retention_days),
-                    keep_events=timedelta(days=settings.event_days),
-                    clock=now,
-                ).run(),
-                _for_ever(lambda: sweep(db, store, at=now()), every=SWEEP_EVERY, fault="lake.sweep_failed"),
-            ):
-                with under(None, tracer=tracer):
-                    stack.push_async_callback(_cancelled, asyncio.create_task(loop))
-        yield Parts(
+            retention = Retention(
+                db,
+                store,
+                keep=timedelta(days=settings.retention_days),
+                kept=_kept(settings),
+                clock=now,
+                believed=believed.now,
+            )
+
+            sweep = partial(_sweep, db, store, settings, believed, iceberg_tables)
+            watching = partial(repeat, partial(asyncio.to_thread, disk.look), every=DISK_EVERY, fault="disk.unknown")
+            with under(None, tracer=tracer):
+                loops.start("disk", watching)
+                loops.start("dispatcher", dispatcher.run)
+                loops.start("webhooks", webhook_dispatcher.run)
+                loops.start("scheduler", Scheduler(db, vault=vault, clock=now, rng=random).run)
+                loops.start("counters", DocumentCounter(db, patient).run)
+                for merging in (Compaction, Folding):
+                    loops.start(merging.__name__.lower(), merging(db, patient, store, clock=now, disk=disk).run)
+                loops.start("retention", retention.run)
+                _maintain(settings, db, store, loops)
+                loops.start("sweep", partial(repeat, sweep, every=SWEEP_EVERY, fault="lake.sweep_failed"))
+        notifier = _notifier(settings, db, vault, loops if role.runs_loops else None)
+        # Pushed last, so that the loops end first: they use all of the above.
+        stack.push_async_callback(loops.cancel)
+        yield Services(
             db=db,
             store=store,
             engine=engine,
             uploads=uploads,
-            replays=Replays(db, engine, store, most_inlined=settings.max_inlined, clock=now),
-            reader=Reader(db, engine),
-            historian=Historian(db, engine),
-            follower=follower,
-            teller=teller,
-            effects=Effects(db, engine),
-            eraser=Eraser(db, engine, store, clock=now),
-            outbound=outbound,
-            postman=postman,
+            replays=Replays(
+                db, engine, store, most_inlined=settings.max_inlined, clock=now, disk=disk, sandbox=sandbox
+            ),
+            task_log_writer=TaskLogWriter(
+                db,
+                None if store.is_remote else store.root,
+                most_bytes=settings.max_task_log,
+                most_lines=settings.max_task_log_lines,
+                idle_timeout=settings.upload_idle_timeout,
+                clock=now,
+                disk=disk,
+            ),
+            task_log_reader=TaskLogReader(db, store),
+            reader=DocumentReader(db, engine),
+            document_history=DocumentHistory(db, engine),
+            bisection=Bisection(db, engine),
+            iceberg_tables=iceberg_tables,
+            prepared_exports=_prepared_exports(settings, db, store),
+            change_feed=change_feed,
+            event_feed=event_feed,
+            task_diffs=TaskDiffs(db, engine),
+            document_erasure=DocumentErasure(db, engine, store, clock=now),
+            ec_client=ec_client,
+            webhook_dispatcher=webhook_dispatcher,
+            notification_client=notifier.client,
+            notification_dispatcher=notifier,
             vault=vault,
             clock=now,
             public_url=settings.reached_at,
-            retry_pauses=settings.retry_pauses,
-            dice=random,
-            allowance=Allowance(
-                most=settings.requests_per_minute,
-                clock=monotonic,
-                shared=[0.0] * allowance_cells() if role.allowances is None else role.allowances,
-            ),
-            meters=meters,
-            surveyor=Surveyor(db),
-            doctor=Doctor(db, store, engine),
+            retry_backoff=settings.retry_backoff,
+            rng=random,
+            **_limiters(settings, role),
+            key_usage=_key_usage(db, stack),
+            metrics=metrics,
+            sandbox=sandbox,
+            catalog_gauges=CatalogGauges(db),
+            readiness=ReadinessCheck(db, store, engine, loops=loops.failing),
             is_private_allowed=settings.webhook_private_addresses,
         )
 
 
 @contextlib.contextmanager
-def opened(settings: Settings) -> Generator[tuple[Database, LocalStore, Engine]]:
-    """Open catalog, store and engine; close them in the end."""
+def opened(settings: Settings) -> Generator[tuple[Database, Store, Engine]]:
+    """Open catalog, store and engine; close them on exit."""
     with contextlib.ExitStack() as stack:
-        db = Database(settings.catalog_url)
+        db = Database(settings.catalog_url, make_room=disk_of(settings).release_ballast)
         stack.callback(db.close)
-        store = LocalStore(settings.data / "lake")
-        engine = _engine(settings, db, store)
+        store = stack.enter_context(opened_store(settings, db))
+        spill = stack.enter_context(scratch_folder(settings.data.resolve() / "spill"))
+        engine = _engine(settings, db, store, Verifier(store), spill=spill)
         stack.callback(engine.close)
         yield db, store, engine
 
 
-def _engine(settings: Settings, db: Database, store: LocalStore, *, is_patient: bool = False) -> Engine:
-    return Engine(
+def _lake(
+    settings: Settings, db: Database, reports: DamageReports, stack: contextlib.AsyncExitStack
+) -> tuple[Store, Verifier, Engine]:
+    store = stack.enter_context(opened_store(settings, db))
+    verifier = Verifier(
         store,
-        memory=settings.query_memory,
-        spill=settings.data.resolve() / "spill",
-        threads=1 if is_patient else settings.query_threads,
-        inlined=Inlined(partial(db.ask, inlined.packed)),
-        is_patient=is_patient,
+        valid_for=settings.verify_hours * 3600,
+        on_damage=reports.found,
+        on_repair=reports.repaired,
+    )
+    spill = stack.enter_context(scratch_folder(settings.data.resolve() / "spill"))
+    engine = _engine(settings, db, store, verifier, spill=spill)
+    stack.callback(engine.close)
+    return store, verifier, engine
+
+
+def _notifier(settings: Settings, db: Database, vault: Vault, loops: Loops | None) -> NotificationDispatcher:
+    """Return what notifies people, in the background if there are loops."""
+    client = NotificationClient(is_private_allowed=settings.webhook_private_addresses)
+    notifier = NotificationDispatcher(db, client, vault=vault, public_url=settings.reached_at, clock=now)
+    if loops is not None:
+        loops.start("notifications", notifier.run)
+    return notifier
+
+
+def _prepared_exports(settings: Settings, db: Database, store: Store) -> PreparedExports:
+    if store.is_remote:
+        return SharedExports(db, store)
+    return PreparedExports(db, settings.data.resolve() / EXPORTS)
+
+
+def _maintain(settings: Settings, db: Database, store: Store, loops: Loops) -> None:
+    """Start the loops that only some servers need."""
+    # In a directory, logs are files from the beginning.
+    if store.is_remote:
+        shipping = LogShipping(db, store, clock=now)
+        loops.start("logs", partial(repeat, shipping.turn, every=LOGS_EVERY, fault="logs.not_moved"))
+    # An object store verifies its files itself, and asks money for reading them.
+    elif settings.scrub_days:
+        scrub = Scrub(db, store, settings.data, period=timedelta(days=settings.scrub_days), clock=now)
+        loops.start("scrub", scrub.run)
+    if settings.backup_to is not None:
+        command = BackupCommand.of(settings)
+        backups = BackupSchedule(db, command, schedule=settings.backup_schedule, clock=now)
+        loops.start("backup", partial(repeat, backups.turn, every=LOOK_EVERY, fault="backup.not_scheduled"))
+
+
+def _kept(settings: Settings) -> Kept:
+    return Kept(
+        events=timedelta(days=settings.event_days),
+        receipts=timedelta(days=settings.receipt_days),
+        attempts=timedelta(days=settings.attempt_days),
+        audit=timedelta(days=settings.audit_days),
     )
 
 
-async def _for_ever(work: Callable[[], Awaitable[object]], *, every: float, fault: str) -> None:
-    """Work once every so many seconds, and log ``fault`` where it fails."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception(fault)
-        await asyncio.sleep(every)
+async def _sweep(
+    db: Database, store: Store, settings: Settings, believed: BelievedClock, iceberg_tables: IcebergTables
+) -> None:
+    await delete_orphans(db, store, at=await believed.now())
+    await iceberg_tables.sweep(now())
+    await _prepared_exports(settings, db, store).sweep(now())
 
 
-async def _cancelled(loop: asyncio.Task[None]) -> None:
-    loop.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await loop
+async def _measure(engine: Engine, metrics: Metrics) -> None:
+    metrics.holds(await engine.ask(engine.held))
+    metrics.cached(engine.store.cache_counts)
+
+
+def _limiters(settings: Settings, role: Role) -> dict[str, Any]:
+    shared = [0.0] * rate_limit_cells() if role.rate_limits is None else role.rate_limits
+    return {
+        "rate_limiter": RateLimiter(most=settings.requests_per_minute, clock=monotonic, shared=shared),
+        "login_limiter": LoginLimiter(most=settings.failed_logins_per_minute, clock=monotonic, shared=shared),
+    }
+
+
+def _key_usage(db: Database, stack: contextlib.AsyncExitStack) -> KeyUsage:
+    usage = KeyUsage(db=db)
+    stack.push_async_callback(usage.settled)
+    return usage
+
+
+def _console(parts: Services, settings: Settings) -> ConsoleServices:
+    return ConsoleServices(
+        db=parts.db,
+        engine=parts.engine,
+        replays=parts.replays,
+        reader=parts.reader,
+        document_history=parts.document_history,
+        bisection=parts.bisection,
+        event_feed=parts.event_feed,
+        task_diffs=parts.task_diffs,
+        document_erasure=parts.document_erasure,
+        webhook_dispatcher=parts.webhook_dispatcher,
+        notification_client=parts.notification_client,
+        notification_dispatcher=parts.notification_dispatcher,
+        sandbox=parts.sandbox,
+        vault=parts.vault,
+        clock=parts.clock,
+        rng=parts.rng,
+        checks=parts.checks,
+        public_url=parts.public_url,
+        is_private_allowed=parts.is_private_allowed,
+        acquire=parts.rate_limiter.acquire,
+        logins=parts.login_limiter,
+        oidc=_oidc(settings),
+        status_of=errors.status_of,
+        failures=parts.readiness.failures,
+        settings=[
+            Setting(name=name, value=value, description=description, is_default=is_default)
+            for name, value, description, is_default in settings.described()
+        ],
+        version=version("headwater"),
+        workers=settings.workers,
+        data=settings.data,
+    )
+
+
+def _oidc(settings: Settings) -> OidcProvider | None:
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return None
+    secret = settings.oidc_client_secret
+    return OidcProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=None if secret is None else secret.get_secret_value(),
+        claim=settings.oidc_claim,
+        scopes=settings.scopes_by_claim,
+        redirect_uri=f"{settings.reached_at.rstrip('/')}/console/oidc/callback",
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        upload=settings.max_upload,
+        document=settings.max_document,
+        inlined=settings.max_inlined,
+        memory=settings.upload_memory,
+        idle_timeout=settings.upload_idle_timeout,
+        of_task=settings.uploads_per_task,
+    )
+
+
+def _engine(
+    settings: Settings, db: Database, store: Store, verifier: Verifier, *, spill: Path, is_patient: bool = False
+) -> Engine:
+    return Engine(
+        store,
+        memory=settings.query_memory,
+        spill=spill,
+        threads=1 if is_patient else settings.query_threads,
+        inlined=Inlined(partial(db.read_blocking, inlined_segments.packed)),
+        verifier=verifier,
+        is_patient=is_patient,
+    )

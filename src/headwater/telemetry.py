@@ -1,4 +1,4 @@
-"""Traces for OpenTelemetry: an extra, ``headwater[otel]``, and off unless an endpoint is set."""
+"""OpenTelemetry traces: an extra, ``headwater[otel]``, off unless an endpoint is set."""
 
 import os
 from collections.abc import Generator, Mapping
@@ -7,20 +7,20 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from headwater.domain.spans import Span, SpanKind
+from headwater.domain.tracing import Span, SpanKind
 
-if TYPE_CHECKING:  # an extra
+if TYPE_CHECKING:  # an optional dependency
     from opentelemetry import trace
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-#: What OpenTelemetry itself looks at.
+#: The variables that OpenTelemetry itself reads.
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-#: Behind the address of a collector, where it takes traces.
+#: The path for traces at a collector.
 _TRACES = "/v1/traces"
 
 
 class TelemetryMissing(Exception):
-    """Traces are wanted, and what sends them is not installed."""
+    """Traces are enabled, but the OpenTelemetry packages are not installed."""
 
 
 class OtelTracer:
@@ -42,46 +42,46 @@ class OtelTracer:
 
     @contextmanager
     def span(self, name: str, *, kind: SpanKind, parent: str | None, facts: Mapping[str, Any]) -> Generator[Span]:
-        """Record a block as the child of what ``parent`` names."""
+        """Record a block as a child span of ``parent``."""
         from opentelemetry.context import Context  # noqa: PLC0415 - an extra
 
-        # What surrounds the block is told by ``parent`` alone: work that is done later belongs to it as well.
+        # Only ``parent`` determines the parent span: work done later belongs to it as well.
         around = Context() if parent is None else self._format.extract({"traceparent": parent}, context=Context())
         begun = self._tracer.start_span(name, context=around, kind=self._kinds[kind], attributes=dict(facts))
         recorded = _Recorded(begun)
         try:
             yield recorded
         except BaseException as error:
-            recorded.failed(type(error).__name__)  # not its text, which may quote what was sent
+            recorded.failed(type(error).__name__)  # not its text, which may quote request data
             raise
         finally:
             begun.end()
 
     def close(self) -> None:
-        """Send what is not yet sent."""
+        """Send all pending spans."""
         self._provider.shutdown()
 
 
 class _Recorded:
-    """A span of OpenTelemetry's."""
+    """A recorded OpenTelemetry span."""
 
     def __init__(self, begun: "trace.Span") -> None:
         self._span = begun
 
     @property
     def traceparent(self) -> str:
-        """What names it to others."""
+        """The span's id in W3C Trace Context format."""
         context = self._span.get_span_context()
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
     def tell(self, facts: Mapping[str, Any], *, name: str | None = None) -> None:
-        """Say more of it, and what it is called now."""
+        """Add attributes, and optionally rename the span."""
         if name is not None:
             self._span.update_name(name)
         self._span.set_attributes(dict(facts))
 
     def failed(self, why: str) -> None:
-        """Say that it failed."""
+        """Mark the span as failed."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an extra
 
         self._span.set_status(Status(StatusCode.ERROR))
@@ -89,20 +89,22 @@ class _Recorded:
 
 
 def is_wanted(endpoint: str | None) -> bool:
-    """Tell whether traces are to be sent, to an endpoint or to that which OpenTelemetry's variables name.
+    """Return whether an endpoint is set, by the setting or by OpenTelemetry's variables.
 
     Raises:
-        TelemetryMissing: they are, and the extra is not installed.
+        TelemetryMissing: one is set, but the extra is not installed.
     """
     if endpoint is None and not any(os.environ.get(name) for name in ENDPOINTS):
         return False
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        raise TelemetryMissing("traces are an extra: pip install 'headwater[otel]', or do not set an OTLP endpoint")
+        raise TelemetryMissing(
+            "traces are an extra: install Headwater with its extra 'otel', or do not set an OTLP endpoint"
+        )
     return True
 
 
 def tracer_for(endpoint: str | None) -> OtelTracer | None:
-    """Return who records traces and sends them; None if none are wanted.
+    """Return a tracer that exports spans; None if traces are off.
 
     Raises:
         TelemetryMissing: the extra is not installed.
@@ -117,7 +119,7 @@ def tracer_for(endpoint: str | None) -> OtelTracer | None:
 
 
 def tracer_with(processor: "SpanProcessor") -> OtelTracer:
-    """Return who records for a processor; sampling and more are as OpenTelemetry's variables say."""
+    """Return a tracer for a span processor; sampling is configured by OpenTelemetry's variables."""
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
 

@@ -26,7 +26,7 @@ async def another_key(api):
     """Make a key with a scope: ``(its fid, headers that show it)``."""
 
     async def make(scope: Scope) -> tuple[str, dict[str, str]]:
-        parts = api.app.state.parts
+        parts = api.app.state.services
         key, secret = await parts.db.write(keys.add, name="other", scopes=(scope,), at=parts.clock())
         return key.fid, {"Authorization": f"Bearer {secret}"}
 

@@ -7,7 +7,7 @@ from headwater.catalog.keys import Scope
 
 
 async def _with(api, scope):
-    parts = api.app.state.parts
+    parts = api.app.state.services
     key, secret = await parts.db.write(keys.add, name="k", scopes=(scope,), at=parts.clock())
     return key, {"Authorization": f"Bearer {secret}"}
 
@@ -50,7 +50,7 @@ async def test_a_key_that_writes_may_upload_and_report(api, made):
 async def test_a_revoked_key_is_out_at_once(api, assert_problem):
     key, headers = await _with(api, Scope.READ)
     assert (await api.get("/streams", headers=headers)).status_code == 200
-    parts = api.app.state.parts
+    parts = api.app.state.services
     await parts.db.write(keys.revoke, key.fid, at=parts.clock())
     assert_problem(await api.get("/streams", headers=headers), 401, "not-authenticated")
 

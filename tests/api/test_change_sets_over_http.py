@@ -8,6 +8,7 @@ import pytest
 
 from headwater.catalog import keys
 from headwater.catalog.keys import Scope
+from workbooks import sheets_of
 
 FIRST = b'{"id": "a", "v": 1}\n{"id": "b", "v": 1}\n{"id": "c", "v": 1}\n'
 SECOND = b'{"id": "b", "v": 2}\n{"id": "c", "v": 1}\n{"id": "d", "v": 2}\n'
@@ -290,7 +291,7 @@ async def test_any_id_is_read_told_of_and_erased(api, made, name):
 async def test_only_an_admin_erases(api, two, assert_problem):
     crawler, _, _ = two
     path = f"/streams/{crawler['stream']}/docs/a"
-    parts = api._transport.app.state.parts  # noqa: SLF001 - keys are made at the catalog, not over HTTP
+    parts = api._transport.app.state.services  # noqa: SLF001 - keys are made at the catalog, not over HTTP
     _, secret = await parts.db.write(keys.add, name="w", scopes=(Scope.WRITE,), at=parts.clock())
     assert_problem(await api.delete(path, headers={"Authorization": f"Bearer {secret}"}), 403, "not-allowed")
     assert (await api.get(path)).status_code == 200
@@ -307,7 +308,7 @@ async def test_an_export_comes_in_every_form_and_encoding(api, two):
     assert csv.headers["content-disposition"].endswith('-v2.csv"')
     parquet = await api.get(f"{export}?format=parquet&columns=infer&without={second['fid']}")
     table = pq.read_table(io.BytesIO(parquet.content)).to_pydict()
-    assert (table["id"], table["id_"], table["v"]) == (["a", "b", "c"], ["a", "b", "c"], [1, 1, 1])
+    assert (table["_id"], table["id"], table["v"]) == (["a", "b", "c"], ["a", "b", "c"], [1, 1, 1])
     assert "content-encoding" not in parquet.headers
     for accepted in ("gzip", "zstd;q=0.5, gzip;q=0.1", "br"):
         async with api.stream("GET", export, headers={"Accept-Encoding": accepted}) as answer:
@@ -319,6 +320,30 @@ async def test_an_export_comes_in_every_form_and_encoding(api, two):
             raw = gzip.decompress(raw)
         if encoding != "zstd":
             assert len(raw.splitlines()) == 4
+
+
+async def test_an_export_holds_what_was_asked_for(api, two):
+    crawler, _, _ = two
+    export = f"/streams/{crawler['stream']}/export"
+    lines = await api.get(f"{export}?where=v>=2&where=id!=d&q=B&fields=v&fields=id,%22a,b%22")
+    assert lines.content == b'{"v":2,"id":"b"}\n'
+    csv = await api.get(f"{export}?format=csv&bom=true&defuse=true&fields=id")
+    assert csv.content == b"\xef\xbb\xbfid\r\na\r\nb\r\nc\r\nd\r\n"
+    parquet = await api.get(f"{export}?format=parquet&columns=infer&document=false&where=v=2")
+    table = pq.read_table(io.BytesIO(parquet.content)).drop_columns(["_task"]).to_pydict()
+    assert table == {"_id": ["b", "d"], "id": ["b", "d"], "v": [2, 2]}
+    sheet = await api.get(f"{export}?format=xlsx&as_of=1")
+    assert sheet.headers["content-disposition"].endswith('-v1.xlsx"')
+    assert "content-encoding" not in sheet.headers
+    assert sheets_of(sheet.content) == [[["id", "v"], ["a", 1], ["b", 1], ["c", 1]]]
+
+
+@pytest.mark.parametrize(
+    "query", ["document=false", "defuse=true", "format=parquet&bom=true", "where=v", "fields=%22a", "format=xls"]
+)
+async def test_an_export_that_cannot_be_is_refused(api, two, assert_problem, query):
+    crawler, _, _ = two
+    assert_problem(await api.get(f"/streams/{crawler['stream']}/export?{query}"), 400, "request-invalid")
 
 
 async def test_columns_are_for_parquet(api, two, assert_problem):

@@ -2,7 +2,7 @@ import pytest
 import structlog
 
 from headwater.api import errors
-from headwater.api.envelope import cursor_for
+from headwater.api.responses import cursor_for
 from headwater.domain.errors import HeadwaterError
 
 

@@ -40,7 +40,7 @@ async def test_a_lenient_upload_answers_what_it_took_and_what_it_left(made, task
 
 async def test_a_strict_upload_answers_as_ever(made, task, assert_problem):
     answer = await made.upload(task)
-    assert answer.json()["payload"] == {"count": 1, "total": 1, "bytes": 12}
+    assert answer.json()["payload"] == {"count": 1, "total": 1, "bytes": 12, "deleted": 0}
     assert "Preference-Applied" not in answer.headers
     assert_problem(await made.upload(task, MIXED), 400, "upload-broken")
     assert_problem(await made.upload(task, MIXED, Prefer="handling=strict"), 400, "upload-broken")

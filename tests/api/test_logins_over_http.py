@@ -176,7 +176,7 @@ async def test_a_login_is_renewed_under_its_uuid(api, ecs, external):
 
 
 async def test_logins_need_the_scope_to_write_and_credentials_that_to_read(api, external):
-    parts = api.app.state.parts
+    parts = api.app.state.services
     _, secret = await parts.db.write(keys.add, name="reader", scopes=(Scope.READ,), at=parts.clock())
     reader = {"Authorization": f"Bearer {secret}"}
     path = f"/externals/{external['fid']}/oauth"

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from urllib.parse import urljoin
 
 import pytest
 
@@ -170,6 +171,21 @@ async def test_a_put_sets_what_is_not_sent_to_its_default(api, made):
     assert (changed["headers"], changed["meta"], changed["version"]) == ({}, {}, 2)
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_push_external_that_crawlers_use_is_given_a_server_only_on_purpose(api, made, method, assert_problem):
+    external = await made.external(meta={"name": "Prices"})
+    path, server = f"/externals/{external['fid']}", {"meta": {"name": "Prices"}, "endpoint": "http://127.0.0.1:9003"}
+    await made.crawler(external=external)
+    refused = await api.request(method, path, json=server)
+    assert "scripts upload for its crawlers (1)" in assert_problem(refused, 409, "in-use")["detail"]
+    assert (await api.get(path)).json()["payload"]["endpoint"] is None
+    assert (await api.request(method, path, json={"meta": {"name": "Other"}})).is_success
+    given = await api.request(method, f"{path}?to_server=true", json=server)
+    assert given.json()["payload"]["endpoint"] == server["endpoint"]
+    moved = await api.request(method, path, json={**server, "endpoint": "http://127.0.0.1:9004"})
+    assert moved.json()["payload"]["endpoint"] == "http://127.0.0.1:9004"
+
+
 async def test_a_patched_external_keeps_what_the_patch_does_not_name(api, made):
     external = await made.external(schema=SCHEMA, parameters=[{"name": "a"}], credential="basic", analysis={"k": 1})
     answer = await api.patch(f"/externals/{external['fid']}", json={"schema": {"properties": {"n": None}}})
@@ -185,7 +201,7 @@ async def test_a_patched_crawler_keeps_its_secrets_and_a_put_without_credential_
     path = f"/crawlers/{crawler['fid']}"
     patched = (await api.patch(path, json={"params": {"x": "2"}, "timeout": 9})).json()["payload"]
     assert (patched["params"], patched["timeout"]) == ({"pin": "********", "x": "2"}, 9)
-    parts = api.app.state.parts
+    parts = api.app.state.services
 
     stored = await parts.db.read(objects.get, CRAWLERS, crawler["fid"])
     assert parts.vault.unseal_passwords(stored.params) == {"pin": "4711", "x": "2"}
@@ -231,7 +247,7 @@ async def test_lists_are_paged_newest_first_with_a_link_to_the_next(api, made):
         cursor = answer.json()["next_cursor"]
         link = answer.headers.get("link")
         assert (cursor is None) == (link is None)
-        path = link and link[1 : link.index(">")]
+        path = link and urljoin(path, link[1 : link.index(">")])
     assert seen == [stream["fid"] for stream in reversed(created)]
 
 
@@ -341,10 +357,11 @@ async def test_what_is_in_use_is_deleted_only_with_cascade(api, made, assert_pro
     assert (await api.delete(f"/externals/{crawler['external']}")).status_code == 200
 
 
-@pytest.mark.parametrize("value", [{"a": "\x00"}, {"a\x00": 1}, {"a": ["\ud800"]}, {"x": [[[["\x00"]]]]}])
-async def test_text_that_cannot_be_kept_is_refused(api, value, assert_problem):
+@pytest.mark.parametrize("value", ["\x00", "a\x00", ["\ud800"], {"x": [[[["\x00"]]]]}])
+async def test_text_that_cannot_be_kept_is_refused_where_programs_read_it(api, value, assert_problem):
+    body = {"meta": {"name": "x"}, "analysis": {"a": value}}
     answer = await api.post(
-        "/streams", content=json.dumps({"meta": value}).encode(), headers={"Content-Type": "application/json"}
+        "/externals", content=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
     )
     assert_problem(answer, 400, "request-invalid")
 
@@ -380,3 +397,20 @@ async def test_objects_that_are_not_there_are_not_found(api, assert_problem):
     for kind in ("streams", "externals", "crawlers", "tasks"):
         for method, body in (("GET", None), ("PATCH", {}), ("PUT", {}), ("DELETE", None)):
             assert_problem(await api.request(method, f"/{kind}/{'0' * 32}", json=body), 404, "not-found")
+
+
+async def test_objects_are_found_by_the_start_of_their_fid(api, made):
+    crawler = await made.crawler()
+    task = await made.task(crawler)
+    for path, fid in {
+        "streams": crawler["stream"],
+        "externals": crawler["external"],
+        "crawlers": crawler["fid"],
+        "tasks": task["fid"],
+    }.items():
+        for start in (fid[:30], f"{fid[:8]}-{fid[8:31]}".upper(), fid):
+            found = (await api.get(f"/{path}?fid={start}")).json()["payload"]
+            assert fid in [each["fid"] for each in found]
+        other = fid[:-1] + ("0" if fid[-1] != "0" else "1")
+        assert (await api.get(f"/{path}?fid={other}")).json()["payload"] == []
+        assert (await api.get(f"/{path}?fid=xyz")).status_code == 400

@@ -8,7 +8,7 @@ from headwater.settings import Settings, SettingsWrong
 
 @pytest.fixture
 def settings(settings) -> Settings:
-    return settings.model_copy(update={"retry_pauses": (0.01,)})
+    return settings.model_copy(update={"retry_backoff": (0.01,)})
 
 
 async def test_a_failed_task_is_retried_by_itself_and_its_attempts_are_listed(api, made, ecs):
@@ -56,6 +56,6 @@ async def test_attempts_of_no_task_are_not_found(api, assert_problem):
 
 @pytest.mark.parametrize("wrong", ["", "0", "5,-1", "soon"])
 def test_a_pause_is_some_time(wrong, monkeypatch):
-    monkeypatch.setenv("HEADWATER_RETRY_PAUSES", wrong)
-    with pytest.raises(SettingsWrong, match="retry_pauses"):
+    monkeypatch.setenv("HEADWATER_RETRY_BACKOFF", wrong)
+    with pytest.raises(SettingsWrong, match="retry_backoff"):
         Settings.read()

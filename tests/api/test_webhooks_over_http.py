@@ -58,7 +58,7 @@ def receiver() -> Iterator[Receiver]:
 async def _served(settings):
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        parts = app.state.parts
+        parts = app.state.services
         _, secret = await parts.db.write(keys.add, name="test", scopes=(Scope.ADMIN,), at=parts.clock())
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
@@ -72,7 +72,7 @@ async def _served(settings):
 @pytest.fixture
 async def near(settings):
     """A client of an application whose webhooks may lead to this machine."""
-    open_ = settings.model_copy(update={"webhook_private_addresses": True, "webhook_pauses": (0.05, 0.05)})
+    open_ = settings.model_copy(update={"webhook_private_addresses": True, "webhook_backoff": (0.05, 0.05)})
     async with _served(open_) as client:
         yield client
 
@@ -107,6 +107,7 @@ async def test_a_secret_is_shown_once_and_again_when_it_is_replaced(api):
         "types": ["task.done"],
         "stream": None,
         "crawler": None,
+        "format": "standard",
         "enabled": True,
         "disabled_at": None,
         "disabled_reason": None,
@@ -208,7 +209,7 @@ async def test_a_webhook_outlives_what_it_is_about_and_can_be_changed_then(api, 
 async def test_only_an_admin_says_where_data_is_sent(api):
     webhook = await _made(api)
     path = f"/webhooks/{webhook['fid']}"
-    parts = api.app.state.parts
+    parts = api.app.state.services
     calls = {
         Scope.READ: [("GET", "/webhooks"), ("GET", path), ("GET", f"{path}/deliveries")],
         Scope.WRITE: [
@@ -305,6 +306,20 @@ async def test_a_test_answers_what_came_of_it(near, receiver):
         "failed",
         "delivered",
     ]
+
+
+async def test_slack_is_sent_a_text_for_people(near, receiver):
+    made = await near.post("/webhooks", json={"url": receiver.url, "types": ["stream.*"], "format": "slack"})
+    assert made.json()["payload"]["format"] == "slack"
+    await near.post(f"/actions/webhooks/{made.json()['payload']['fid']}/test")
+    assert json.loads(receiver.received[0][1]) == {"text": "*webhook.test* this is a test; nothing has happened"}
+    await near.post("/streams", json={})
+    await eventually(lambda: _has(receiver, 2))
+    assert json.loads(receiver.received[1][1]) == {"text": "*stream.created* stream created"}
+
+
+async def _has(receiver, count: int) -> bool:
+    return len(receiver.received) == count
 
 
 async def test_deliveries_are_listed_page_by_page_newest_first(near, receiver):

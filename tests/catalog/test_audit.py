@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import delete, insert, text, update
@@ -7,14 +7,15 @@ from sqlalchemy.exc import DBAPIError
 
 from builders import AT, a_stream
 from headwater.catalog import audit, objects, tables
-from headwater.catalog.audit import Doer, Wanted, changed_fields, done_by
-from headwater.catalog.database import Database
-from headwater.catalog.dialects import migration_engine
+from headwater.catalog.audit import Actor, Wanted, acting_as, changed_fields
+from headwater.catalog.core.database import Database
+from headwater.catalog.core.dialects import migration_engine
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import MovedMeanwhile
+from headwater.domain.ids import first_fid
 from headwater.domain.task import Origin
 
-DOER = Doer(
+DOER = Actor(
     clock=lambda: AT,
     key="a" * 32,
     name="nightly",
@@ -31,7 +32,7 @@ async def entries(db: Database, **wanted):
 
 async def test_what_somebody_changes_is_written_down_with_who_did_it(db):
     stream = a_stream(meta={"name": "Books"})
-    with done_by(DOER):
+    with acting_as(DOER):
         await db.write(objects.add, STREAMS, stream)
     (entry,) = await entries(db)
     assert (entry.at, entry.key, entry.name, entry.origin) == (AT, "a" * 32, "nightly", Origin.API)
@@ -47,7 +48,7 @@ async def test_what_nobody_does_is_not_written_down(db):
 async def test_what_has_changed_nothing_is_not_written_down(db):
     stream = a_stream()
     await db.write(objects.add, STREAMS, stream)
-    with done_by(DOER):
+    with acting_as(DOER):
         await db.write(objects.get, STREAMS, stream.fid, lock=True)
         await db.write(lambda tx: tx.execute(delete(tables.streams).where(tables.streams.c.fid == "nobody's")))
     assert await entries(db) == []
@@ -61,7 +62,7 @@ async def test_what_fails_is_not_written_down_and_what_is_written_together_with_
         objects.save(tx, STREAMS, stream, replace(stream, meta={"name": "lost"}, version=2))
         raise MovedMeanwhile("too late")
 
-    with done_by(DOER):
+    with acting_as(DOER):
         # Put in the queue together, so that they are run in one transaction at first.
         failing, made = db.write(fail), [db.write(objects.add, STREAMS, a_stream()) for _ in range(3)]
         with pytest.raises(MovedMeanwhile):
@@ -74,7 +75,7 @@ async def test_what_fails_is_not_written_down_and_what_is_written_together_with_
 
 async def test_entries_are_found_by_who_what_and_when_newest_first(db):
     async def do(minutes: int, **doer) -> None:
-        with done_by(replace(DOER, clock=lambda: AT + timedelta(minutes=minutes), **doer)):
+        with acting_as(replace(DOER, clock=lambda: AT + timedelta(minutes=minutes), **doer)):
             await db.write(lambda tx: objects.add(tx, STREAMS, a_stream()))
 
     await do(0)
@@ -103,11 +104,73 @@ async def test_entries_are_found_by_who_what_and_when_newest_first(db):
     ids=["update", "delete all", "delete one"],
 )
 async def test_no_entry_is_changed_or_deleted(db, change):
-    with done_by(DOER):
+    with acting_as(DOER):
         await db.write(objects.add, STREAMS, a_stream())
     with pytest.raises(DBAPIError, match="only ever added to"):
         await db.write(lambda tx: tx.execute(change))
     assert len(await entries(db)) == 1
+
+
+LATER = AT + timedelta(days=40)
+
+
+async def _purge(db, before) -> int:
+    with acting_as(replace(DOER, name="retention", action="purge_audit", clock=lambda: LATER)):
+        if not await db.write(audit.keep_since, before):
+            return 0
+    return await db.write(audit.forget, limit=100)
+
+
+async def _three_days(db) -> None:
+    for day in range(3):
+        with acting_as(replace(DOER, clock=lambda day=day: AT + timedelta(days=day))):
+            await db.write(objects.add, STREAMS, a_stream())
+
+
+async def test_old_entries_go_by_whole_days_and_the_purge_is_an_entry(db):
+    await _three_days(db)
+    assert await _purge(db, AT) == 0
+    assert await _purge(db, AT + timedelta(days=2)) == 2
+    purge, left = await entries(db)
+    assert left.at == AT + timedelta(days=2)
+    assert (purge.name, purge.action, purge.detail) == (
+        "retention",
+        "purge_audit",
+        {"before": (AT + timedelta(days=2)).date().isoformat()},
+    )
+    assert await _purge(db, AT + timedelta(days=2)) == 0
+    assert len(await entries(db)) == 2
+
+
+async def test_entries_go_some_at_a_time(db):
+    await _three_days(db)
+    await db.write(audit.keep_since, LATER)
+    assert [await db.write(audit.forget, limit=2) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_what_is_kept_cannot_be_deleted_after_a_purge_either(db):
+    await _three_days(db)
+    await _purge(db, AT + timedelta(days=2))
+    with pytest.raises(DBAPIError, match="only ever added to"):
+        await db.write(lambda tx: tx.execute(delete(tables.audit)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(tables.audit_kept).values(since=""),
+        update(tables.audit_kept).values(since=first_fid(datetime.now(UTC) - timedelta(hours=23))),
+        update(tables.audit_kept).values(since="f" * 32),
+        delete(tables.audit_kept),
+        insert(tables.audit_kept).values(id=2, since="f" * 32),
+    ],
+    ids=["back", "within the last day", "all", "no mark", "a second mark"],
+)
+async def test_the_mark_moves_forward_only_and_never_within_the_last_day(db, change):
+    await _three_days(db)
+    await db.write(audit.keep_since, AT + timedelta(days=1))
+    with pytest.raises(DBAPIError, match="moves forward"):
+        await db.write(lambda tx: tx.execute(change))
 
 
 def test_the_audit_is_not_emptied_either(postgres_url):

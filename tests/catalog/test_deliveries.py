@@ -5,7 +5,7 @@ from sqlalchemy.exc import IntegrityError
 
 from builders import AT, a_delivery, a_webhook
 from headwater.catalog import deliveries, objects
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
 from headwater.catalog.objects import WEBHOOKS
 from headwater.domain.errors import NotFound
 from headwater.domain.webhook import DeliveryAttempt, DeliveryState

@@ -5,7 +5,7 @@ import pytest
 
 from builders import AT, a_stream
 from headwater.catalog import events, objects, tasks
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import NotFound
 

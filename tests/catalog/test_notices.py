@@ -2,9 +2,9 @@ from datetime import timedelta
 
 from builders import AT
 from headwater.catalog import notices
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
 from headwater.catalog.notices import Notice, NoticeKind
-from headwater.domain.fid import new_fid
+from headwater.domain.ids import new_fid
 
 LEASE = timedelta(seconds=60)
 

@@ -46,3 +46,23 @@ async def test_an_older_count_does_not_replace_a_newer(world):
     stream = await world.stream(crawler.stream)
     assert (stream.docs, stream.docs_version) == (7, 2)
     assert await world.db.read(streams.uncounted, limit=5) == []
+
+
+async def test_a_page_of_changes_ends_where_its_documents_do_however_long_the_log_is(world):
+    crawler = await world.crawler()
+    task = a_task(crawler)
+
+    def log_uploads(tx) -> None:
+        for _ in range(streams.STEPS):
+            streams.put_on_top(tx, task, docs=0, at=AT)
+        for docs in (1, 2, 0, 5):
+            streams.put_on_top(tx, task, docs=docs, at=AT)
+
+    await world.db.write(log_uploads)
+    begun = streams.STEPS
+    within = [
+        await world.db.read(streams.within, crawler.stream, since=1, until=begun + 4, docs=docs)
+        for docs in (1, 2, 3, 7, 8, 99)
+    ]
+    assert within == [begun + 1, begun + 1, begun + 2, begun + 3, begun + 4, begun + 4]
+    assert await world.db.read(streams.within, crawler.stream, since=begun + 3, until=begun + 4, docs=1) == begun + 4

@@ -6,7 +6,7 @@ import pytest
 
 from builders import AT, a_task
 from headwater.catalog import objects, tasks
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import MovedMeanwhile, TaskClosed, TaskRemoved
 from headwater.domain.task import TaskState, move

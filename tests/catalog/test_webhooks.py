@@ -11,7 +11,7 @@ LATER = AT + timedelta(hours=1)
 
 
 async def _told(db, *told):
-    return [event.id for event in await db.read(webhooks.untold, told, limit=100)]
+    return [event.id for event in await db.read(webhooks.to_fan_out, told, limit=100)]
 
 
 async def test_only_webhooks_that_are_enabled_are_told(db):

@@ -8,7 +8,11 @@ from headwater.api.errors import slug
 from headwater.app import create_app
 from headwater.domain.errors import HeadwaterError
 from headwater.settings import Settings
+from headwater.streams.export import ExportFormat
 from headwater_client import errors
+from headwater_client.cli.access import ANSWERS
+from headwater_client.cli.export import ExportFormat as CommandFormat
+from headwater_client.exports import FORMATS
 
 #: Calls that no client needs.
 LEFT_OUT = {
@@ -17,6 +21,13 @@ LEFT_OUT = {
     "metrics",  # for Prometheus
     "delete_task_object",  # the same as delete_task
     "put_task",  # of a task, only `meta` can be written: patch_task does
+    "get_prepared_export",  # a file, for tools that download by parts
+    "get_iceberg_config",  # the catalog is for engines, which have clients of their own
+    "list_iceberg_namespaces",  # likewise
+    "get_iceberg_namespace",  # likewise
+    "list_iceberg_tables",  # likewise
+    "load_iceberg_table",  # likewise
+    "load_iceberg_credentials",  # likewise
     "export",  # bytes, and no JSON: tests/end_to_end/test_client.py
 }
 
@@ -45,3 +56,9 @@ def test_every_error_of_the_api_has_a_class_of_its_own():
     unknown = [slug(kind) for kind in ours if errors.problem_class(f"problems/{slug(kind)}") is errors.Problem]
     # Those that ask for patience are tried again, and then told as such.
     assert unknown == ["too-many-requests", "too-many-uploads", "unavailable"]
+
+
+def test_the_clients_know_every_form_of_an_export():
+    assert {form.media_type.partition(";")[0] for form in ExportFormat} <= ANSWERS
+    assert set(FORMATS.values()) == set(ExportFormat)
+    assert {form.value for form in CommandFormat} == set(ExportFormat)

@@ -7,7 +7,7 @@ import docs_tour
 from docs_page import ROOT, Page
 
 #: A crawler, set up as on the page of the five calls.
-BEGINNING = Page.of("docs/reference/task.md", section="What the blocks begin with").text.partition("**Python**")[0]
+BEGINNING = Page.of("docs/reference/task.md", section="Setup").text.partition("**Python**")[0]
 
 
 @pytest.mark.parametrize("client", ["python", "js"])
@@ -18,7 +18,7 @@ def test_a_clients_page_can_be_followed(client, tmp_path):
     with docs_tour.serving(tmp_path) as served:
         (tmp_path / "tour").mkdir()
         tour = docs_tour.take(page, served, tmp_path / "tour")
-        key = {"Authorization": f"Bearer {tour.variables['KEY']}"}
+        key = {"Authorization": f"Bearer {tour.variables['HEADWATER_KEY']}"}
         tasks = httpx.get(f"{served.url}/tasks", headers=key).json()["payload"]
     assert tour.errors == ""
     docs_tour.check_outputs(tour)

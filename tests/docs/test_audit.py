@@ -5,8 +5,8 @@ import re
 from fastapi.routing import APIRoute
 
 from docs_page import Page
-from headwater.api import audit
-from headwater.api.audit import AuditOut
+from headwater.api.routers import audit
+from headwater.api.routers.audit import AuditOut
 
 PAGE = Page.of("docs/reference/audit.md").text
 

@@ -111,8 +111,8 @@ print(os.environ["GREETING"], os.urandom(3).hex())
 
 ```bash
 python told/greeting.py
-curl -sS -o /dev/null "$HW/healthz"   # 200
-curl -sS -o /dev/null "$HW/streams" -H "Authorization: Bearer $(cat "$DATA/admin.key")"   # 200
+curl -sS -o /dev/null "$HEADWATER_URL/healthz"   # 200
+curl -sS -o /dev/null "$HEADWATER_URL/streams" -H "Authorization: Bearer $(cat "$HEADWATER_DATA/admin.key")"   # 200
 ```
 
 ```text
@@ -124,7 +124,7 @@ import os
 
 import headwater_client
 
-words = os.environ.keys() & {"HW", "KEY", "CRAWLER"}
+words = os.environ.keys() & {"HEADWATER_URL", "HEADWATER_KEY", "HEADWATER_CRAWLER"}
 ```
 
 ```python
@@ -133,7 +133,7 @@ raise SystemExit("an end")
 ```
 
 ```text
-HW KEY
+HEADWATER_KEY HEADWATER_URL
 ```
 
 ```js
@@ -156,7 +156,7 @@ def test_a_page_is_run_word_for_word_and_its_faults_are_found(tmp_path):
     assert page.promised().fullmatch(tour.statuses)
     assert tour.errors == "an end\npython ended with 1\n"
     blank, greeting, *programs = tour.outputs
-    assert (blank, greeting[:6], programs) == ("", "hello ", ["", "HW KEY\n", "function 1\n"])
+    assert (blank, greeting[:6], programs) == ("", "hello ", ["", "HEADWATER_KEY HEADWATER_URL\n", "function 1\n"])
     with pytest.raises(AssertionError):
         docs_tour.check_statuses(tour)
     with pytest.raises(AssertionError, match="function 1"):

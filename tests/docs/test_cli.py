@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from headwater_client.cli.access import KEY, URL
 from headwater_client.cli.app import app
-from headwater_client.cli.endings import Code
-from headwater_client.cli.pushing.files import FORMS
+from headwater_client.cli.errors import ExitCode
+from headwater_client.cli.push.files import FORMS
 
 FILE = Path(__file__).parents[2] / "docs/reference/cli.md"
 PAGE, HEADING, COMMANDS = FILE.read_text().partition("## Commands\n")
@@ -60,7 +60,7 @@ def test_what_a_command_does_is_said_in_a_line(path):
 
 def test_the_page_has_every_exit_code():
     told = re.findall(r"^\| (\d+) \|", PAGE.partition("## Exit codes")[2].partition("\n## ")[0], re.MULTILINE)
-    assert list(map(int, told)) == list(Code)
+    assert list(map(int, told)) == list(ExitCode)
 
 
 def test_the_page_has_every_ending_and_variable():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from headwater.api.ec import CONTENT_TYPES
+from headwater.api.routers.uploads import CONTENT_TYPES
 from headwater.domain.document import document_id
 from headwater.domain.parameter import Parameter, ParameterType, Restriction
 from headwater.ingest.decompression import ENCODINGS
@@ -77,5 +77,5 @@ def test_every_content_type_and_encoding_that_is_understood_is_named():
 
 
 def test_the_pauses_between_tries_are_those_of_the_settings():
-    *first, last = (f"{pause:g}" for pause in Settings().notice_pauses)
+    *first, last = (f"{pause:g}" for pause in Settings().notice_backoff)
     assert f"after {', '.join(first)} and {last} seconds" in PAGE

@@ -3,9 +3,9 @@
 import re
 
 from docs_page import Page
-from headwater.api import happenings
-from headwater.api.eventsource import KEEP_ALIVE
-from headwater.api.happenings import COME_BACK, PAGE, EventOut
+from headwater.api.routers import events
+from headwater.api.routers.events import COME_BACK, PAGE, EventOut
+from headwater.api.sse import KEEP_ALIVE
 from headwater.domain.event import TYPES
 from headwater.settings import Settings
 
@@ -18,7 +18,7 @@ def test_every_type_is_told_of_and_every_one_told_of_is_there():
 
 
 def test_every_parameter_and_field_is_told_of():
-    (route,) = happenings.router.routes
+    (route,) = events.router.routes
     names = {field.alias for part in (route.dependant, *route.dependant.dependencies) for field in part.query_params}
     assert {"stream", "crawler", "task", "type", "since", "last_event_id", "feed", "limit", "cursor"} == names
     assert [name for name in names if not re.search(rf"\b{name}\b", TEXT)] == []

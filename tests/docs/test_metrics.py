@@ -6,19 +6,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from builders import AT
 from docs_page import Page
-from headwater.api.meters import Meters
-from headwater.api.survey import families
-from headwater.catalog.figures import Figures
+from headwater.api.monitoring.gauges import metric_families
+from headwater.api.monitoring.metrics import Metrics
+from headwater.catalog.stats import CatalogStats
 
 PAGE = Page.of("docs/reference/metrics.md").text
-NOTHING = Figures(tasks={}, streams=0, externals=0, crawlers=0, docs=0, segments=0, notices=0, oldest_notice=None)
+NOTHING = CatalogStats(
+    tasks={}, streams=0, externals=0, crawlers=0, docs=0, segments=0, damaged_segments=0, notices=0, oldest_notice=None
+)
 
 
 def test_every_metric_has_a_row_with_its_type_and_labels():
-    meters = Meters()
-    meters.answered("GET", "/streams", 200, seconds=0.1)
+    metrics = Metrics()
+    metrics.answered("GET", "/streams", 200, seconds=0.1)
     told = set()
-    for family in text_string_to_metric_families(meters.exposition(families(NOTHING, at=AT)).decode()):
+    for family in text_string_to_metric_families(metrics.exposition(metric_families(NOTHING, at=AT)).decode()):
         labels = {name for sample in family.samples for name in sample.labels} - {"le"}
         counted = "_total" if family.type == "counter" else ""
         told.add((f"{family.name}{counted}", family.type, frozenset(labels)))

@@ -7,19 +7,22 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from docs_page import Page
-from headwater.api import bulk, exporting, following, reading, rejects, tasks, undo
 from headwater.api.auth import ADMINISTERS, READS, WRITES
-from headwater.api.bulk import RestoreBody
-from headwater.api.reading import LogOut, VersionOut
-from headwater.api.rejects import RejectOut, ReplayOut
+from headwater.api.routers import bisect, changes, documents, export, rejects, revert, task_deletion, tasks
+from headwater.api.routers.documents import LogOut, VersionOut
+from headwater.api.routers.rejects import RejectOut, ReplayOut
+from headwater.api.routers.revert import RestoreBody
 from headwater.catalog.keys import Scope
-from headwater.domain.condition import LONGEST_PART, MOST_PARTS, Operator
+from headwater.domain.download_name import LONGEST
+from headwater.domain.filter import LONGEST_PART, MOST_PARTS, Operator
 from headwater.domain.reject import LONGEST_TEXT, MOST_OF_LINE, MOST_REJECTS
 from headwater.domain.stream import Change
-from headwater.lake.columns import LONGEST_NAMES, MOST_COLUMNS
+from headwater.lake.shapes import DEEPEST, MOST_FIELDS
+from headwater.lake.tabular import LONGEST_NAMES, MOST_COLUMNS
 from headwater.settings import Settings
 from headwater.streams.export import ExportFormat
 from headwater.streams.history import Standing
+from headwater.streams.spreadsheet import LONGEST_CELL, MOST_ROWS
 
 PAGE = Page.of("docs/reference/reading.md").text
 CALL = re.compile(r"^\| \[`(\w+) ([^`]+)`\]\(#([\w-]+)\) \| [^|]+ \| `(\w+)` \|$", re.MULTILINE)
@@ -28,7 +31,7 @@ CALLS = {(method, path): (anchor, scope) for method, path, anchor, scope in CALL
 #: By method and path as the page writes them.
 ROUTES = {
     (method, route.path.replace("{doc_id:any}", "{id}")): route
-    for part in (bulk, exporting, following, reading, rejects, tasks, undo)
+    for part in (revert, export, bisect, changes, documents, rejects, tasks, task_deletion)
     for route in part.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods
@@ -105,8 +108,12 @@ def test_every_operator_is_named():
     [
         f"At most {MOST_PARTS} words and {MOST_PARTS} comparisons are taken, each up to {LONGEST_PART} characters",
         f"More than {MOST_COLUMNS:,} top-level fields, or names of more than {LONGEST_NAMES:,} characters",
-        f"{following.WAIT} seconds unless a header `Prefer: wait=N` says otherwise, {following.LONGEST_WAIT} at most",
-        f"Nothing for {following.KEEP_ALIVE:g} seconds brings a comment",
+        f"{changes.WAIT} seconds unless a header `Prefer: wait=N` says otherwise, {changes.LONGEST_WAIT} at most",
+        f"Nothing for {changes.KEEP_ALIVE:g} seconds brings a comment",
+        f"objects of more than {MOST_FIELDS} members, and what lies deeper than {DEEPEST} levels",
+        f"A text of more than {LONGEST_CELL:,} characters",
+        f"After {MOST_ROWS:,} rows a further sheet begins",
+        f"is cut there after {LONGEST} bytes",
         f"{MOST_REJECTS:,} lines of a task are kept",
         f"is wrong, as in [errors](errors.md), as of the upload or the last replay; at most {MOST_OF_LINE}",
         f"its first {LONGEST_TEXT >> 10} KiB",

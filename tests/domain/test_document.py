@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from documents import DOCUMENTS, VALUES, spellings
 from headwater.domain.document import content_id, document_id
 
@@ -51,14 +52,14 @@ def test_a_content_id_is_the_hash_of_the_document_with_keys_sorted_and_white_spa
     assert content_id(document) == "sha256:" + sha256(canonical).hexdigest()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(st.data(), DOCUMENTS)
 def test_two_ways_to_write_one_document_have_one_id(data, document):
     first, second = (msgspec.json.decode(data.draw(spellings(document))) for _ in range(2))
     assert document_id(first, None) == document_id(second, None)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(VALUES, VALUES)
 def test_different_contents_have_different_ids(one, other):
     assume(json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True))

@@ -13,7 +13,7 @@ def a_definition(**fields):
 
 
 def places(**fields):
-    """Where a definition does not hold together."""
+    """Where a definition is invalid."""
     with pytest.raises(SchemaInvalid) as caught:
         check_definition(a_definition(**fields))
     return [flaw.pointer for flaw in caught.value.flaws]

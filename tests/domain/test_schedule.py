@@ -17,7 +17,7 @@ def _lowest() -> float:
 def _runs(schedule: Schedule, after: datetime):
     """When the schedule runs after a moment, each run started as it comes."""
     last = None
-    while (plan := next_run(schedule, after=after, last=last, dice=_lowest)) is not None:
+    while (plan := next_run(schedule, after=after, last=last, rng=_lowest)) is not None:
         yield plan.run_at
         after, last = plan.run_at, plan.planned_at
 
@@ -96,7 +96,7 @@ def test_several_runs_within_the_hour_that_is_left_out_are_one():
 def test_a_run_that_is_made_up_for_in_the_hour_that_comes_twice_does_not_come_again(minutes):
     # An outage ended then, around 2:30, which comes twice; the next run lies ahead whenever that was.
     at = datetime(2026, 10, 25, 0, 30, tzinfo=UTC) + timedelta(minutes=minutes)
-    plan = next_run(Schedule(cron="30 2 * * *", timezone=BERLIN), after=at, last=None, dice=_lowest)
+    plan = next_run(Schedule(cron="30 2 * * *", timezone=BERLIN), after=at, last=None, rng=_lowest)
     first, second = datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
     assert plan.run_at == (first if at < first else second)
 
@@ -112,26 +112,26 @@ def test_a_clock_that_is_changed_at_midnight_skips_no_day():
 
 def test_steps_are_counted_from_when_the_schedule_had_the_last_run():
     schedule = Schedule(every=600)
-    first = next_run(schedule, after=AT, last=None, dice=_lowest)
+    first = next_run(schedule, after=AT, last=None, rng=_lowest)
     assert first.planned_at == first.run_at == AT + timedelta(seconds=600)
     late = AT + timedelta(seconds=605)
-    assert next_run(schedule, after=late, last=first.planned_at, dice=_lowest).run_at == AT + timedelta(seconds=1200)
+    assert next_run(schedule, after=late, last=first.planned_at, rng=_lowest).run_at == AT + timedelta(seconds=1200)
 
 
 @pytest.mark.parametrize("schedule", [Schedule(every=600), Schedule(cron="*/10 * * * *", timezone="UTC")])
 def test_after_an_outage_the_next_run_lies_ahead(schedule):
     back = AT + timedelta(days=2, seconds=1)
-    plan = next_run(schedule, after=back, last=AT, dice=_lowest)
+    plan = next_run(schedule, after=back, last=AT, rng=_lowest)
     assert plan.run_at == AT + timedelta(days=2, seconds=600)
 
 
 @pytest.mark.parametrize(("drawn", "later"), [(0.0, 0), (0.5, 150), (0.99, 297)])
 def test_jitter_is_drawn_and_steps_do_not_drift_by_it(drawn, later):
     schedule = Schedule(every=600, jitter=300)
-    plan = next_run(schedule, after=AT, last=None, dice=lambda: drawn)
+    plan = next_run(schedule, after=AT, last=None, rng=lambda: drawn)
     assert plan.planned_at == AT + timedelta(seconds=600)
     assert plan.run_at == plan.planned_at + timedelta(seconds=later)
-    following = next_run(schedule, after=plan.run_at, last=plan.planned_at, dice=lambda: drawn)
+    following = next_run(schedule, after=plan.run_at, last=plan.planned_at, rng=lambda: drawn)
     assert following.planned_at == AT + timedelta(seconds=1200)
 
 
@@ -139,7 +139,7 @@ def test_jitter_does_not_let_a_run_by_the_clock_come_twice():
     schedule = Schedule(cron="30 2 * * *", timezone=BERLIN, jitter=3600)
     moment, last, runs = AT, None, []
     for drawn in (0.9, 0.0, 0.5):
-        plan = next_run(schedule, after=moment, last=last, dice=lambda drawn=drawn: drawn)
+        plan = next_run(schedule, after=moment, last=last, rng=lambda drawn=drawn: drawn)
         moment, last = plan.run_at, plan.planned_at
         runs.append(plan.planned_at.day)
     assert runs == [2, 3, 4]
@@ -147,7 +147,7 @@ def test_jitter_does_not_let_a_run_by_the_clock_come_twice():
 
 @pytest.mark.parametrize("schedule", [None, Schedule(every=60, paused=True)])
 def test_nothing_comes_without_a_schedule_or_while_it_is_paused(schedule):
-    assert next_run(schedule, after=AT, last=None, dice=_lowest) is None
+    assert next_run(schedule, after=AT, last=None, rng=_lowest) is None
 
 
 @pytest.mark.parametrize("cron", ["30 2 * * *", "*/5 * * * MON-FRI", "0 0 1,15 JAN *", "0 12 L * *", "0 9 * * 1#1"])
@@ -174,6 +174,70 @@ def test_cron_expressions_are_understood(cron):
 def test_what_is_wrong_with_a_cron_expression_is_told(cron, why):
     with pytest.raises(ValueError, match=why):
         check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "field", "only"),
+    [
+        ("*/70 * * * *", "minute", 0),
+        ("*/60 * * * *", "minute", 0),
+        ("0,*/90 * * * *", "minute", 0),
+        ("10-20/15 * * * *", "minute", 10),
+        ("30/40 * * * *", "minute", 30),
+        ("0 */24 * * *", "hour", 0),
+        ("0 9-17/9 * * *", "hour", 9),
+        ("0 0 */31 * *", "day-of-month", 1),
+        ("0 0 1 */12 *", "month", 1),
+        ("0 0 * * */7", "day-of-week", 0),
+        ("*/99999999999999999999 * * * *", "minute", 0),
+    ],
+)
+def test_a_step_that_is_never_taken_is_refused_with_the_value_that_would_match(cron, field, only):
+    with pytest.raises(ValueError, match=rf"bad {field}: .* so that only {only} would match"):
+        check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    "cron",
+    [
+        *("*/59 * * * *", "*/45 * * * *", "0-30/30 * * * *", "0 */23 * * *", "0 0 */30 * *", "0 0 1 */11 *"),
+        *("0 0 * * */6", "0 0 * * MON-FRI/2", "0 0 29 2 *", "0 0 31 12 *", "0 0 31 1,2 *"),
+    ],
+)
+def test_a_step_that_is_taken_is_understood(cron):
+    check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "why"),
+    [
+        ("*/0 * * * *", "bad minute"),
+        ("30-10 * * * *", "bad minute"),
+        ("0 22-4 * * *", "bad hour"),
+        ("0 0 * * FRI-MON", "bad day-of-week"),
+        ("0 0 31 2 *", "bad day-of-month"),
+        ("0 0 31 4,6,9,11 *", "bad day-of-month"),
+        ("*/-5 * * * *", "bad minute"),
+        ("1.5 * * * *", "bad minute"),
+        ("*/ * * * *", "bad minute"),
+        ("60 * * * *", "bad minute"),
+    ],
+)
+def test_what_no_moment_matches_is_refused(cron, why):
+    with pytest.raises(ValueError, match=why):
+        check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("localtime", "Localtime", "Factory", "posixrules", "Etc/Unknown", "right/Europe/Berlin", "posix/UTC"),
+        *("right/UTC", "posix", "right"),
+    ],
+)
+def test_a_time_zone_that_names_no_place_is_refused(name):
+    with pytest.raises(ValueError, match="names no place"):
+        check_timezone(name)
 
 
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Salta"])

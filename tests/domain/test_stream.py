@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from builders import AT, a_stream
 from headwater.domain.stream import LONGEST_BOUND, Change, Erasure, LogEntry, arrival_of, id_bounds, segment_path
 
@@ -41,7 +42,7 @@ def test_an_erased_document_showed_from_each_version_that_added_it_until_the_one
     assert [version for version in range(9) if erasure.showed_at(version)] == [2, 3, 6, 7, 8]
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(500))
 @given(st.tuples(IDS, IDS, IDS).map(sorted))
 def test_no_id_between_two_is_outside_their_bounds(ids):
     lowest, between, highest = ids

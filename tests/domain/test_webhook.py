@@ -113,16 +113,16 @@ def test_an_event_is_told_in_order_with_those_of_its_task_else_of_its_stream_els
 
 
 def test_the_pauses_are_those_of_the_specification_and_come_to_three_days():
-    given = [pause_after(n, PAUSES, asked=0, dice=_never_later) for n in range(1, 11)]
+    given = [pause_after(n, PAUSES, asked=0, rng=_never_later) for n in range(1, 11)]
     hours = [timedelta(hours=n) for n in (2, 5, 10, 14, 20, 24)]
     assert given == [timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), *hours, None]
 
 
 def test_a_pause_is_never_shorter_and_up_to_a_tenth_longer():
-    longest = pause_after(1, PAUSES, asked=0, dice=lambda: 1.0)
+    longest = pause_after(1, PAUSES, asked=0, rng=lambda: 1.0)
     assert longest == timedelta(seconds=PAUSES[0] * (1 + JITTER))
 
 
 @pytest.mark.parametrize(("asked", "seconds"), [(-5.0, 300), (60.0, 300), (900.0, 900), (1e9, MOST_PATIENCE)])
 def test_a_receiver_may_ask_for_patience_within_bounds(asked, seconds):
-    assert pause_after(2, PAUSES, asked=asked, dice=_never_later) == timedelta(seconds=seconds)
+    assert pause_after(2, PAUSES, asked=asked, rng=_never_later) == timedelta(seconds=seconds)

@@ -1,8 +1,8 @@
 """Served Headwaters, as an operator starts them."""
 
 import asyncio
-import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,14 +16,20 @@ import httpx
 import psutil
 import pytest
 
+from fork_server import Process, fork_server
 from headwater.catalog import keys
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
 from headwater.catalog.keys import Scope
+from readiness import wait_until_ready
 
 #: Lines of a log that are shown where a test failed.
 LAST_WORDS = 60
 #: How a process ends that did wrong outside of Python.
 CRASHES = {-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)}
+
+
+#: Of the environment and the arguments: with these, another interpreter is started for the server or by it.
+_SPAWNING = {"LD_PRELOAD", "HEADWATER_WORKERS", "--workers"}
 
 
 def free_port() -> int:
@@ -36,33 +42,53 @@ class Served:
     """A ``headwater serve`` of its own process, or of several."""
 
     def __init__(
-        self, data: Path, *, port: int | None = None, arguments: Sequence[str] = (), **environment: str
+        self,
+        data: Path,
+        *,
+        port: int | None = None,
+        arguments: Sequence[str] = (),
+        stderr: int | None = None,
+        descriptors: int | None = None,
+        is_forked: bool = True,
+        **environment: str,
     ) -> None:
+        self.descriptors = descriptors
+        #: Whether it is a fork of a process that has imported it already.
+        self.is_forked = is_forked and not _SPAWNING.intersection([*environment, *arguments])
         self.data = data
         self.arguments = arguments
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = environment
+        #: Where its log goes; None: to the file ``log``.
+        self.stderr = stderr
         self.log = data.parent / f"{data.name}-{self.port}.log"
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen | Process | None = None
 
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
-        command = [sys.executable, "-m", "headwater", "serve", "--data", str(self.data), "--port", str(self.port)]
-        command += self.arguments
+        arguments = ["serve", "--data", str(self.data), "--port", str(self.port), *self.arguments]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, env=environment | self.environment, stdout=log, stderr=log, cwd=self.data.parent
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/healthz").is_success:
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise AssertionError(f"Headwater did not start: {self.log.read_text()[-3000:]}")
+            options = {
+                "env": environment | self.environment,
+                "stdout": log.fileno(),
+                "stderr": log.fileno() if self.stderr is None else self.stderr,
+                "cwd": self.data.parent,
+            }
+            if self.is_forked:
+                self.process = fork_server().start("headwater", arguments, descriptors=self.descriptors, **options)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "headwater", *arguments],
+                    preexec_fn=None if self.descriptors is None else self._limit_descriptors,  # noqa: PLW1509 - only a limit
+                    **options,
+                )
+        if not wait_until_ready(self.process, self.port):
+            self.stop()
+            raise AssertionError(f"Headwater did not start: {self.log.read_text()[-3000:]}")
+
+    def _limit_descriptors(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

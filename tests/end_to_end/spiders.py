@@ -67,6 +67,11 @@ class Pages(scrapy.Spider):
     def parse(self, response):
         yield from response.follow_all(css="a")
         number = int(response.css("h1::text").get())
+        if getattr(self, "odd", False):
+            self.crawler.stats.inc_value(404)
+            self.crawler.stats.set_value("last\\0page\\ud83d", "a\\0b\\udc00")
+            if number == int(getattr(self, "close_after", -1)):
+                raise scrapy.exceptions.CloseSpider("enough\\0\\ud83d")
         if number == int(getattr(self, "bad", -1)):
             raise LookupError("no price on this page")
         yield {"id": str(number), "price": number}

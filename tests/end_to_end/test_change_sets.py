@@ -14,29 +14,38 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from budget import examples
 from builders import World
 from change_set_builders import Hearsay
 from change_set_model import TASKS, Model, Showing, counts, docs_of, moves, operations
-from headwater.catalog import segments, tables
-from headwater.catalog.database import Database
+from headwater.catalog import segment_tables, segments, tables
+from headwater.catalog.core.database import Database
 from headwater.domain.errors import NothingToPublish, TaskPurged, TaskRemoved, VersionForgotten
+from headwater.domain.filter import condition_of
 from headwater.domain.gates import Gates
-from headwater.domain.task import Publish, Reason, Task, TaskFilter
-from headwater.lake.difference import Operation
-from headwater.streams import effects
+from headwater.domain.task import Mode, Publish, Reason, Task, TaskFilter
+from headwater.lake.diff import Operation
+from headwater.streams import diffs
 from headwater.streams.views import View
 
 IDS = [f"{letter}{digit}" for letter in "abcde" for digit in range(4)]
 
 documents = st.lists(
-    st.builds(lambda name, value: {"id": name, "v": value}, st.sampled_from(IDS), st.integers(0, 3)),
+    st.builds(
+        lambda name, value: {"$delete": name} if value < 0 else {"id": name, "v": value},
+        st.sampled_from(IDS),
+        st.integers(-1, 3),
+    ),
     min_size=1,
     max_size=12,
 )
+#: Modes, each with the highest value of documents that the run may hide.
+modes = st.sampled_from([(Mode.MERGE, None), (Mode.SNAPSHOT, None), (Mode.SNAPSHOT, 1), (Mode.SNAPSHOT, 2)])
 some_tasks = st.sets(st.sampled_from(TASKS), min_size=1)
 #: What may happen, and how often beside the others.
 ACTIONS = {
-    "upload": (8, st.tuples(st.sampled_from(TASKS), documents)),
+    "upload": (8, st.tuples(st.sampled_from(TASKS), documents, modes)),
+    "start": (1, st.tuples(st.sampled_from(TASKS), modes)),
     "close": (3, st.sampled_from([200, 200, 500])),
     "withhold": (2, st.none()),
     "publish": (3, st.sampled_from(TASKS)),
@@ -45,6 +54,7 @@ ACTIONS = {
     "revert": (1, some_tasks),
     "restore_all": (2, some_tasks),
     "compact": (2, st.none()),
+    "fold": (3, st.none()),
     "crowd": (2, st.none()),
     "purge": (1, st.integers(0, 6)),
     "follow": (2, st.sampled_from([None, 1, 4])),
@@ -67,7 +77,7 @@ class Play:
         self.model = Model(publish)
         self.tasks: list[Task | None] = [None, None, None]
         self.times = {0: world.at}
-        #: Rejected lines of each task's present attempt that are purged.
+        #: Rejected lines of each task's current attempt that are purged.
         self.forgotten = [0, 0, 0]
         #: Where a follower stands, and what it holds.
         self.held: tuple[int, dict[str, dict]] = (0, {})
@@ -95,27 +105,45 @@ class Play:
         self.model.versions[version] = self.model.shown()
         self.times.setdefault(version, self.world.at)
         await self.hearsay.holds()
+        await self.require_fresh_table()
 
-    async def begin(self, task: int) -> None:
+    async def require_fresh_table(self) -> None:
+        """What is cached of the stream's segments is what the catalog says."""
+        cached = await self.world.db.read(segment_tables.table_of, self.stream)
+        fresh = await self.world.db.write(segment_tables.table_of, self.stream)
+        assert {row.fid: row for row in cached.segments()} == {row.fid: row for row in fresh.segments()}
+
+    async def start(self, load: tuple[int, tuple[Mode, int | None]]) -> None:
+        """Begin a task that may end without documents."""
+        task, mode = load
+        if self.model.open_task() is None and not self.model.deleted[task]:
+            await self.begin(task, mode)
+
+    async def begin(self, task: int, run: tuple[Mode, int | None]) -> None:
+        mode, most = run
         if self.tasks[task] is None:
-            self.tasks[task] = await self.world.task(self.crawler)
+            scope = None if most is None else [f"v<={most}"]
+            self.tasks[task] = await self.world.task(self.crawler, mode=mode, scope=scope)
         else:
             assert (await self.world.retry(self.tasks[task])).begun
         self.forgotten[task] = 0
-        self.model.begin(task)
+        self.model.begin(task, mode, most)
 
-    async def upload(self, load: tuple[int, list[dict]]) -> None:
+    async def upload(self, load: tuple[int, list[dict], tuple[Mode, int | None]]) -> None:
         """Upload to the open task; if there is none, begin one first."""
-        task, docs = load
+        task, docs, mode = load
         running = self.model.open_task()
         if running is None and not self.model.deleted[task]:
-            await self.begin(task)
+            await self.begin(task, mode)
             running = task
         if running is not None:
             most = self.model.most_of[running]
-            receipt = await self.world.upload(self.tasks[running], docs, lenient=any(doc["v"] > most for doc in docs))
+            receipt = await self.world.upload(
+                self.tasks[running], docs, lenient=any(doc.get("v", 0) > most for doc in docs)
+            )
             self.model.upload(running, docs)
-            assert receipt.count == sum(doc["v"] <= most for doc in docs)
+            assert receipt.count == sum(doc.get("v", most + 1) <= most for doc in docs)
+            assert receipt.deleted == sum("$delete" in doc for doc in docs)
 
     async def allow(self, most: int) -> None:
         """Edit the External, so that tasks that begin from now on, and replays, take higher values or lower ones."""
@@ -139,7 +167,9 @@ class Play:
         assert (replayed.replayed, replayed.covered) == (joined, covered)
         assert replayed.rejected == len(left) + self.forgotten[task]
         assert [json.loads(reject.raw) for reject in await self.world.rejects(self.tasks[task])] == left
-        assert (await self.world.now(self.tasks[task])).docs == len(self.model.brought(task, self.model.attempt[task]))
+        assert (await self.world.now(self.tasks[task])).versions == len(
+            self.model.brought(task, self.model.attempt[task])
+        )
 
     async def close(self, code: int) -> None:
         running = self.model.open_task()
@@ -175,7 +205,7 @@ class Play:
             refused = None  # it is let in, and stays so
         elif not self.model.withheld[task]:
             refused = NothingToPublish
-        elif self.model.brought(task, self.model.attempt[task]) and self.is_over(task):
+        elif self.model.held(task, self.model.attempt[task]) and self.is_over(task):
             refused = TaskPurged
         else:
             refused = None if self.model.let(task) else NothingToPublish
@@ -193,60 +223,62 @@ class Play:
     async def compact(self, _) -> None:
         await self.world.compact()
 
+    async def fold(self, _) -> None:
+        await self.world.fold()
+
     async def delete(self, task: int) -> None:
         if self.tasks[task] is None:
             return
         fid = self.tasks[task].fid
-        foreseen = await self.world.effects.moves(partial(effects.deletion, fid=fid))
-        own = set() if self.model.deleted[task] else self.ids_of([task])
-        before = self.model.shown()
+        foreseen = await self.world.task_diffs.counts_of_moves(partial(diffs.of_delete, fid=fid))
+        before = self.model.seen()
         await self.world.delete(self.tasks[task])
         self.model.delete([task])
-        assert foreseen == moves(before, self.model.shown(), touched=own)
+        assert foreseen == moves(before, self.model.seen())
 
     async def restore(self, task: int) -> None:
         if self.tasks[task] is None:
             return
-        question = partial(effects.restoration, fid=self.tasks[task].fid)
+        question = partial(diffs.of_restore, fid=self.tasks[task].fid)
         if self.model.is_purged(task):
             with pytest.raises(TaskPurged):
-                await self.world.effects.moves(question)
+                await self.world.task_diffs.counts_of_moves(question)
             with pytest.raises(TaskPurged):
                 await self.world.restore(self.tasks[task])
             return
-        foreseen = await self.world.effects.moves(question)
-        was_deleted, before = self.model.deleted[task], self.model.shown()
+        foreseen = await self.world.task_diffs.counts_of_moves(question)
+        before = self.model.seen()
         await self.world.restore(self.tasks[task])
         self.model.restore([task])
-        own = self.ids_of([task]) if was_deleted else set()
-        assert foreseen == moves(before, self.model.shown(), touched=own)
+        assert foreseen == moves(before, self.model.seen())
 
     async def revert(self, tasks: set[int]) -> None:
         wanted = {"tasks": tuple(self.tasks[task].fid for task in tasks if self.tasks[task] is not None)}
         there = [task for task in sorted(tasks) if self.tasks[task] is not None and not self.model.deleted[task]]
-        before, own = self.model.shown(), self.ids_of(there)
-        question = partial(effects.reversal, stream=self.stream, wanted=TaskFilter(**wanted))
-        foreseen = await self.world.effects.moves(question)
+        before = self.model.seen()
+        held = any(self.model.held(task, attempt) for task in there for attempt in self.model.shows[task])
+        question = partial(diffs.of_revert, stream=self.stream, wanted=TaskFilter(**wanted))
+        foreseen = await self.world.task_diffs.counts_of_moves(question)
         moved = await self.world.revert(self.stream, **wanted)
         assert sorted(moved.tasks) == sorted(self.tasks[task].fid for task in there)
         self.model.delete(there)
         for task in there:
             self.model.removed_by[task] = moved.version
-        assert (moved.version is not None) == (before != self.model.shown() or bool(own))
-        assert foreseen == moves(before, self.model.shown(), touched=own)
+        assert (moved.version is not None) == held
+        assert foreseen == moves(before, self.model.seen())
 
     async def restore_all(self, tasks: set[int]) -> None:
         wanted = {"tasks": tuple(self.tasks[task].fid for task in tasks if self.tasks[task] is not None)}
         there = [task for task in tasks if self.tasks[task] is not None and self.model.deleted[task]]
         purged = {self.tasks[task].fid for task in there if self.model.is_purged(task)}
-        before, own = self.model.shown(), self.ids_of([task for task in there if not self.model.is_purged(task)])
-        question = partial(effects.recovery, stream=self.stream, wanted=TaskFilter(**wanted))
-        foreseen = await self.world.effects.moves(question)
+        before = self.model.seen()
+        question = partial(diffs.of_restore_all, stream=self.stream, wanted=TaskFilter(**wanted))
+        foreseen = await self.world.task_diffs.counts_of_moves(question)
         moved = await self.world.restore_all(self.stream, **wanted)
         assert set(moved.purged) == purged
         assert set(moved.tasks) == {self.tasks[task].fid for task in there} - purged
         self.model.restore(there)
-        assert foreseen == moves(before, self.model.shown(), touched=own)
+        assert foreseen == moves(before, self.model.seen())
 
     async def crowd(self, _) -> None:
         """Merge an open task's segments as if there were too many of them."""
@@ -296,15 +328,6 @@ class Play:
         assert held == docs_of(self.model.versions[version])
         self.held = version, held
 
-    def ids_of(self, tasks) -> set[str]:
-        """The ids of which something shows, or would if its task were not deleted."""
-        return {
-            doc["id"]
-            for task in tasks
-            for attempt in self.model.shows[task]
-            for doc in self.model.brought(task, attempt)
-        }
-
     async def check(self) -> None:
         """Everything that can be asked."""
         for version, showing in self.model.versions.items():
@@ -324,6 +347,8 @@ class Play:
             for attempt in range(1, self.model.attempt[task] + 1):
                 kept = [json.loads(reject.raw) for reject in await self.world.rejects(self.tasks[task], attempt)]
                 assert kept == self.model.rejects(task, attempt)
+        for value in range(3):
+            await self.check_bisection(value)
         while self.held[0] < self.model.version:
             await self.follow(2)
 
@@ -336,17 +361,47 @@ class Play:
                 return docs
             after, view = page.next_after, View(as_of=page.version, without=view.without)
 
+    async def check_bisection(self, value: int) -> None:
+        """Which versions brought and removed documents with a value, against a scan of every version."""
+        found = await self.world.bisection.runs(self.stream, condition_of(None, [f"v={value}"]))
+        matching = {
+            version: {name for name, shown in showing.items() if shown.doc["v"] == value}
+            for version, showing in self.model.versions.items()
+            if version >= found.since
+        }
+        expected = {
+            version: (len(matching[version] - matching[version - 1]), len(matching[version - 1] - matching[version]))
+            for version in matching
+            if version > found.since and matching[version] != matching[version - 1]
+        }
+        steps = found.steps
+        of_step = [
+            [counts for version, counts in expected.items() if step.version <= version <= step.until] for step in steps
+        ]
+        assert [(step.brought, step.removed) for step in steps] == [
+            tuple(map(sum, zip(*counts, strict=True))) for counts in of_step
+        ]
+        assert sum(map(len, of_step)) == len(expected)
+        assert found.since == self.model.oldest
+        assert found.before == len(matching[found.since])
+        now = matching[self.model.version]
+        assert found.docs == len(now)
+        gone = [task for task in TASKS if self.tasks[task] is not None and self.tasks[task].fid in found.to_undo]
+        assert len(gone) == len(found.to_undo)
+        left = self.model.shown(without=gone)
+        assert not [name for name in now if name in left and left[name].doc["v"] == value]
+
     async def check_diff(self, task: int) -> None:
-        question = partial(effects.doing, fid=self.tasks[task].fid)
+        question = partial(diffs.of_task, fid=self.tasks[task].fid)
         if not self.model.remembers_doing(task):
             with pytest.raises(VersionForgotten):
-                await self.world.effects.counts(question)
+                await self.world.task_diffs.counts(question)
             return
         before, after = self.model.did[task]
-        assert await self.world.effects.counts(question) == counts(before, after)
+        assert await self.world.task_diffs.counts(question) == counts(before, after)
         expected = operations(before, after)
         for operation in ("added", "changed", "unchanged", "removed"):
-            found = await self.world.effects.page(question, Operation(operation), after=None, limit=50)
+            found = await self.world.task_diffs.page(question, Operation(operation), after=None, limit=50)
             assert [one.id for one in found] == sorted(name for name, op in expected.items() if op == operation)
             for one in found:
                 assert _doc(one.before) == _shown_doc(before, one.id)
@@ -386,7 +441,7 @@ def databases(request, sqlite):
     shutil.rmtree(folder)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(publish=st.sampled_from(list(Publish)), steps=steps)
 def test_a_stream_is_what_its_change_sets_say_however_it_is_asked(databases, publish, steps):
     asyncio.run(_play(databases, publish, steps))

@@ -6,10 +6,12 @@ import stat
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 from end_to_end.command_line import CommandLine, empty, exported, line, set_up, tasks_of
 from end_to_end.conftest import Served, made
+from workbooks import sheets_of
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_a_login_asks_and_does_not_show_the_key(cli):
 def test_a_key_that_is_wrong_is_not_kept(cli):
     ran = cli("login", "--key-stdin", stdin=b"hw_wrong")
     assert (ran.returncode, ran.stdout) == (4, "")
-    assert "the API key is unknown or revoked" in ran.stderr
+    assert "the API key is unknown, revoked or expired" in ran.stderr
     assert not (cli.home / "config").exists()
 
 
@@ -265,6 +267,19 @@ def test_streams_are_made_exported_and_deleted(cli):
     assert (cli.home / "out.ndjson").read_bytes() == line(1) + line(2) + line(3)
     assert (cli.home / "out.csv").read_text().startswith("id,title\n") or "id" in (cli.home / "out.csv").read_text()
     assert (cli.home / "out.parquet").read_bytes().startswith(b"PAR1")
+    ran = cli("streams", "export", "Books", "-o", "out.xlsx", "-w", 'id="00000002"', "--fields", "id")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert sheets_of((cli.home / "out.xlsx").read_bytes()) == [[["id"], ["00000002"]]]
+    typed = ("--columns", "infer", "--no-document", "-q", "00000003")
+    assert cli("streams", "export", "Books", "-o", "typed.parquet", *typed).returncode == 0
+    table = pq.read_table(cli.home / "typed.parquet")
+    assert (table.column_names[:3], table.num_rows) == (["_id", "_task", "id"], 1)
+    assert cli(
+        "streams", "export", "Books", "--format", "csv", "--bom", "--defuse", "--fields", "id"
+    ).stdout.startswith("\ufeffid")
+    for name, form in (("out.xls", None), ("out.csv.gz", None), ("other.xlsx", "ndjson"), ("other.csv", "parquet")):
+        ran = cli("streams", "export", "Books", "-o", name, *(("--format", form) if form else ()))
+        assert (ran.returncode, (cli.home / name).exists()) == (2, False), ran.stderr
     newest = tasks_of(cli)[0]["fid"]
     for view in (("--as-of", 1), ("--without", newest)):
         assert cli("streams", "export", "Books", *view).stdout.encode() == line(1) + line(2)

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,10 @@ from end_to_end.conftest import Served, a_crawler, wait_for
 from end_to_end.gate import Gate
 from headwater_client import Headwater
 from headwater_client.cli.access import Access
-from headwater_client.cli.pushing.beginning import Beginning
-from headwater_client.cli.pushing.files import File
-from headwater_client.cli.pushing.uploading import Upload
-from headwater_client.objects import Task
+from headwater_client.cli.push.files import File
+from headwater_client.cli.push.start import PushStart
+from headwater_client.cli.push.upload import Upload
+from headwater_client.models.objects import Task
 from headwater_client.writer import MAX_BYTES
 
 #: Documents of a file that takes long enough to be interrupted.
@@ -76,7 +77,7 @@ def test_a_file_becomes_a_task_and_its_lines_stay_as_they_are(cli, packed):
     ran = cli("push", "Shop", f"books.ndjson{packed}")
     (task,) = tasks_of(cli)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith(f"books.ndjson{packed}: 2 documents, {len(lines)} B in 0.")
+    assert re.match(rf"books\.ndjson{re.escape(packed)}: 2 documents, {len(lines)} B in \d+\.\d s; ", ran.stdout)
     assert ran.stdout.endswith(f"task {task['fid']}: 2 added, 0 changed, 0 unchanged, 0 removed\n")
     assert (task["state"], task["origin"], task["docs"], task["bytes"]) == ("done", "cli", 2, len(lines))
     assert exported(cli).encode() == lines
@@ -146,7 +147,7 @@ def test_a_file_of_another_form_is_told_before_a_task_is_begun(cli):
     (cli.home / "a.json").write_text("id,price\n")
     ran = cli("push", "Shop", "a.json")
     assert (ran.returncode, tasks_of(cli)) == (5, [])
-    assert ran.stderr == "headwater: a.json, line 1: this is no JSON: expecting value\n"
+    assert ran.stderr == "headwater: a.json, line 1: this is not JSON: expecting value\n"
 
 
 def test_what_was_killed_goes_on_where_it_stopped(cli, large):
@@ -209,8 +210,9 @@ def test_an_upload_that_arrives_after_its_sender_was_killed_is_not_stored_twice(
         client.post(url, content=late, headers={"Idempotency-Key": key}).raise_for_status()
     with Headwater(cli.served.url, cli.served.key()) as headwater:
         settled = Access(cli.served.url, cli.served.key())
-        begin = Beginning(Task.read(seen), None)  # as it stood before that upload had come
-        assert Upload(headwater, settled, File.named(str(large), None, None), begin).run().docs == MANY
+        file = File.named(str(large), None, None)
+        begin = PushStart(Task.read(seen), None, file.identity())  # as it stood before that upload had come
+        assert Upload(headwater, settled, file, begin).run().docs == MANY
     _check_whole(cli, large)
 
 

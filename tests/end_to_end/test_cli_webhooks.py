@@ -11,7 +11,7 @@ from end_to_end.receiver import Receiver
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    environment = {"HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true", "HEADWATER_WEBHOOK_PAUSES": "0.1"}
+    environment = {"HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true", "HEADWATER_WEBHOOK_BACKOFF": "0.1"}
     served = Served(tmp_path_factory.mktemp("served") / "data", **environment)
     served.start()
     yield served

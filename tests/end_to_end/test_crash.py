@@ -10,8 +10,8 @@ import httpx
 
 from end_to_end.conftest import a_crawler, made
 from headwater.catalog import garbage, segments
-from headwater.catalog.database import Database
-from headwater.ingest.sweep import sweep
+from headwater.catalog.core.database import Database
+from headwater.ingest.orphans import delete_orphans
 from headwater.lake.store import LocalStore
 
 ROUNDS = 6
@@ -44,7 +44,7 @@ class Uploader(threading.Thread):
 
 
 def test_every_acknowledged_document_survives_and_no_half_upload_shows(serve):
-    dice = random.Random(4)
+    rng = random.Random(4)
     headwater = serve()
     with headwater.client() as client:
         crawler = a_crawler(client)
@@ -56,7 +56,7 @@ def test_every_acknowledged_document_survives_and_no_half_upload_shows(serve):
             uploaders = [Uploader(endpoint, f"{round_}-{n}") for n in range(UPLOADERS)]
             for uploader in uploaders:
                 uploader.start()
-            threading.Event().wait(dice.uniform(0.2, 1.2))
+            threading.Event().wait(rng.uniform(0.2, 1.2))
             headwater.kill()
             for uploader in uploaders:
                 uploader.join()
@@ -77,14 +77,15 @@ def test_every_acknowledged_document_survives_and_no_half_upload_shows(serve):
             assert len(log) == min(newest, 1000)
         assert len(acknowledged) > 0
     headwater.stop()
-    _nothing_is_left_that_the_sweep_does_not_find(headwater)
+    nothing_is_left_that_the_sweep_does_not_find(headwater)
 
 
-def _nothing_is_left_that_the_sweep_does_not_find(headwater) -> None:
+def nothing_is_left_that_the_sweep_does_not_find(headwater) -> None:
+    """Check that every file of the lake is named by the catalog, but for orphans, which are deleted."""
     store = LocalStore(headwater.data / "lake")
     db = Database(f"sqlite:///{headwater.data / 'catalog.sqlite'}")
     later = datetime.now(UTC) + timedelta(minutes=1)
-    asyncio.run(sweep(db, store, at=later, grace=timedelta(0)))
+    asyncio.run(delete_orphans(db, store, at=later, grace=timedelta(0)))
     left = [*store.garbage(before=later), *store.kept(before=later)]
     named = [asyncio.run(db.read(known, left)) for known in (segments.still_named, garbage.still_named)]
     db.close()

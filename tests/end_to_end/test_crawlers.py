@@ -17,7 +17,7 @@ def ec():
 
 @pytest.fixture
 def headwater(serve):
-    return serve(HEADWATER_NOTICE_PAUSES="[0.2, 0.2, 1, 3]")
+    return serve(HEADWATER_NOTICE_BACKOFF="[0.2, 0.2, 1, 3]")
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_crawler_that_goes_on_after_the_end_is_refused(client, ec, ending, exp
 def test_a_start_that_waits_survives_a_restart(headwater, client):
     port = free_port()
     headwater.stop()
-    headwater.environment["HEADWATER_NOTICE_PAUSES"] = "[5, 5, 5, 5]"
+    headwater.environment["HEADWATER_NOTICE_BACKOFF"] = "[5, 5, 5, 5]"
     headwater.start()
     _, task = _task(client, f"http://127.0.0.1:{port}")
     # Between two tries: a claim that is being worked on comes back only when its lease has run out.

@@ -44,7 +44,7 @@ class Crawling:
 
 @pytest.fixture
 def served(serve):
-    return serve(HEADWATER_NOTICE_PAUSES="[0.2, 0.2, 1, 3]")
+    return serve(HEADWATER_NOTICE_BACKOFF="[0.2, 0.2, 1, 3]")
 
 
 @pytest.fixture

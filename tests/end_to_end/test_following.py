@@ -69,20 +69,20 @@ def test_a_follower_holds_what_the_stream_shows_over_restarts_of_the_server(serv
     with served.client() as client:
         crawler = a_crawler(client)
         first = _run(client, crawler, [{"id": "a", "v": 1}, {"id": "b", "v": 1}])
-        follower = Follower(served.url, served.key(), crawler["stream"])
-        follower.start()
-        wait_for(lambda: follower.version == "1")
+        change_feed = Follower(served.url, served.key(), crawler["stream"])
+        change_feed.start()
+        wait_for(lambda: change_feed.version == "1")
         _run(client, crawler, [{"id": "b", "v": 2}, {"id": "c", "v": 2}])
         client.delete(f"/actions/tasks/{first['fid']}")
-        wait_for(lambda: follower.version == "3")
-        assert follower.held == _shown(client, crawler) == {"b": {"id": "b", "v": 2}, "c": {"id": "c", "v": 2}}
+        wait_for(lambda: change_feed.version == "3")
+        assert change_feed.held == _shown(client, crawler) == {"b": {"id": "b", "v": 2}, "c": {"id": "c", "v": 2}}
     served.stop()
-    wait_for(lambda: follower.ended)  # let go, so that the server stops at once
+    wait_for(lambda: change_feed.ended)  # let go, so that the server stops at once
     served.start()
     with served.client() as client:
         _run(client, crawler, [{"id": "d", "v": 3}])
         again = Follower(served.url, served.key(), crawler["stream"])
-        again.held, again.version = follower.held, follower.version
+        again.held, again.version = change_feed.held, change_feed.version
         again.start()
         wait_for(lambda: again.version == "4")
         assert again.held == _shown(client, crawler)
@@ -94,11 +94,11 @@ def test_a_follower_hears_of_what_another_process_changes(serve, postgres_url):
     key = admin_key(postgres_url)
     with one.client(key) as client:
         crawler = a_crawler(client)
-        follower = Follower(other.url, key, crawler["stream"])
-        follower.start()
-        wait_for(lambda: follower.version == "0")
+        change_feed = Follower(other.url, key, crawler["stream"])
+        change_feed.start()
+        wait_for(lambda: change_feed.version == "0")
         _run(client, crawler, [{"id": "a"}])
-        wait_for(lambda: follower.held == {"a": {"id": "a"}})
+        wait_for(lambda: change_feed.held == {"a": {"id": "a"}})
 
 
 @pytest.mark.parametrize("feed", ["longpoll", "eventsource"])

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from headwater_client import Headwater, TaskWriter
-from headwater_client.cli.pushing.beginning import begun
-from headwater_client.cli.pushing.files import File
+from headwater_client.cli.push.files import File
+from headwater_client.cli.push.start import begun
 
 SCHEMA = {"required": ["id"], "properties": {"id": {"type": "string"}, "n": {"type": "integer"}}}
 
@@ -80,3 +80,22 @@ def test_an_interrupted_lenient_push_goes_on_behind_what_was_rejected(served, he
     assert code == 0, told
     task = headwater.tasks.get(beginning.task)
     assert (task.docs, task.rejected, task.state) == (5, 5, "done")
+
+
+def test_bad_rows_of_csv_are_kept_aside_and_replayed_when_the_schema_takes_them(headwater, run, tmp_path):
+    external = headwater.externals.create("Shop", doc_id_field="id", schema=SCHEMA)
+    stream = headwater.streams.create("Books")
+    headwater.crawlers.create(external, stream, "North")
+    file = tmp_path / "books.csv"
+    file.write_bytes(b'id;n\n1;1\n2;many\n3;3;3\n4;"x"y\n5;\xe4\n6;6\n')
+    told, code = run("push", "North", str(file), "--lenient")
+    assert code == 0, told
+    task = next(iter(headwater.tasks.list()))
+    assert (task.state, task.docs, task.rejected) == ("done", 2, 4)
+    kept = {reject.line: reject for reject in headwater.tasks.rejects(task)}
+    assert [kept[line].text for line in (2, 3, 4)] == ['{"id":"2","n":"many"}', '["3","3","3"]', '"4;\\"x\\"y"']
+    assert (kept[2].kind, kept[5].text) == ("invalid", None)
+    headwater.externals.update(external, {"schema": {"properties": {"n": {"type": ["integer", "string"]}}}})
+    told, code = run("tasks", "replay", task.fid)
+    assert (json.loads(told)["replayed"], json.loads(told)["rejected"]) == (1, 3)
+    assert {doc.id: doc.doc["n"] for doc in headwater.streams.docs(stream)} == {"1": 1, "2": "many", "6": 6}

@@ -33,7 +33,7 @@ def _begun(client, external: dict) -> dict:
 
 
 def test_a_token_comes_to_its_ec_and_nowhere_else_and_is_cleared_after_a_restart(serve, ec):
-    served = serve(HEADWATER_LOG_LEVEL="debug", HEADWATER_NOTICE_PAUSES="0.2,0.2")
+    served = serve(HEADWATER_LOG_LEVEL="debug", HEADWATER_NOTICE_BACKOFF="0.2,0.2")
     with served.client() as client:
         external = _registered(client, ec)
         begun = _begun(client, external)

@@ -49,7 +49,7 @@ def _documents(name: str, size: int) -> bytes:
 
 
 def test_an_upload_that_stalls_is_told_so_and_holds_nothing_back(serve):
-    headwater = serve(HEADWATER_UPLOAD_STALL="1")
+    headwater = serve(HEADWATER_UPLOAD_IDLE_TIMEOUT="1")
     with headwater.client() as client:
         task = made(client, f"/actions/crawlers/{a_crawler(client)['fid']}/task")
         path = f"/actions/tasks/{task['fid']}/upload"

@@ -17,7 +17,7 @@ from end_to_end.conftest import Served, a_crawler, free_port, made
 @pytest.fixture(params=["sqlite", "postgres"])
 def pair(request, serve):
     """Two Headwaters on one catalog and one lake."""
-    environment = {}
+    environment = {"HEADWATER_SHARED_DATA": "true"}
     if request.param == "postgres":
         environment = {
             "HEADWATER_DATABASE_URL": request.getfixturevalue("postgres_url"),
@@ -126,7 +126,7 @@ def test_a_server_without_its_secret_key_or_migration_says_what_to_do(tmp_path, 
 
 
 def test_a_crash_leaves_its_last_words_in_the_log(tmp_path):
-    served = Served(tmp_path / "data")
+    served = Served(tmp_path / "data", is_forked=False)
     served.start()
     served.process.send_signal(signal.SIGSEGV)
     assert served.process.wait(20) == -signal.SIGSEGV

@@ -77,6 +77,8 @@ def test_what_a_spider_brings_is_in_the_stream(project, client, site):
     assert stats["finish_time"].startswith("20")
     assert "'headwater/code': 200" in run.log
     assert "ERROR" not in run.log
+    log = client.get(f"/tasks/{task['fid']}/log", params={"limit": 1000}).json()["payload"]
+    assert ("scrapy.core.engine", "Closing spider (finished)") in [(line["logger"], line["text"]) for line in log]
 
 
 def test_items_of_every_kind_are_uploaded_and_one_that_cannot_be_json_is_dropped(project, client, site):
@@ -136,6 +138,30 @@ def test_a_spider_that_brought_what_it_was_told_to_is_done(project, client, site
     task = _latest(client, crawler)
     assert (task["code"], task["detail"]["reason"]) == (code, reason)
     assert task["docs"] > 0
+
+
+def test_a_lenient_spider_keeps_what_does_not_match_aside_and_goes_on(project, client, site):
+    schema = {"properties": {"price": {"not": {"const": 3}}}}
+    crawler = a_crawler(client, external={"schema": schema})
+    run = project.crawl(site(20), crawler, HEADWATER_LENIENT=True)
+    task = _latest(client, crawler)
+    assert (task["code"], task["message"]) == (200, "finished: 19 documents, 1 rejected")
+    assert (task["docs"], task["rejected"], task["detail"]["stats"]["headwater/rejected"]) == (19, 1, 1)
+    (reject,) = client.get(f"/tasks/{task['fid']}/rejects").json()["payload"]
+    assert reject["id"] == "3"
+    assert "Headwater kept an item aside: 3 /price" in run.log
+
+
+def test_statistics_and_reasons_of_any_kind_close_the_task(project, client, site):
+    crawler = a_crawler(client)
+    run = project.crawl(site(8), crawler, odd=1, HEADWATER_STATUS_SECONDS=0.05, HEADWATER_MAX_SECONDS=0.2)
+    task = _latest(client, crawler)
+    assert (task["code"], task["docs"]) == (200, 8), run.log
+    stats = task["detail"]["stats"]
+    assert (stats["404"], stats["last\ufffdpage\ufffd"]) == (8, "a\ufffdb\ufffd")
+    project.crawl(site(8), crawler, odd=1, close_after=3)
+    task = _latest(client, crawler)
+    assert (task["code"], task["detail"]["reason"]) == (500, "enough\ufffd\ufffd")
 
 
 def test_a_document_that_does_not_match_stops_the_spider_and_fails_the_task(project, client, site):

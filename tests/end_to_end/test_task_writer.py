@@ -157,7 +157,7 @@ def test_memory_is_a_few_buffers_whatever_is_written(headwater, tmp_path):
 
 
 def test_a_writer_gives_up_when_its_patience_is_at_an_end(served, headwater):
-    writer = headwater.writer(_crawler(headwater), patience=0.5)
+    writer = headwater.writer(_crawler(headwater), retry_for=0.5)
     served.kill()
     writer.write(_document(1))
     with pytest.raises(Unavailable, match="was tried"):
@@ -180,7 +180,7 @@ def test_writers_that_upload_too_much_at_once_wait_and_come_through(serve):
         task = headwater.tasks.create(crawler)
 
         def bring(part: int) -> None:
-            writer = TaskWriter(task.upload.endpoint, max_bytes=200_000, patience=60)
+            writer = TaskWriter(task.upload.endpoint, max_bytes=200_000, retry_for=60)
             writer.write_all(_document(part * 5_000 + number) for number in range(5_000))
             writer.flush()
 

@@ -10,12 +10,12 @@ import pytest
 
 from end_to_end.conftest import a_crawler, made, wait_for
 from end_to_end.receiver import Receiver
-from headwater.lifecycle.postman import MOST_TO_ONE
+from headwater.lifecycle.webhooks.dispatcher import MOST_TO_ONE
 
 SETTINGS = {
     "HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true",
     "HEADWATER_WEBHOOK_TIMEOUT": "1",
-    "HEADWATER_WEBHOOK_PAUSES": "0.1,0.1,0.1,0.2,0.5,1,1,1,1",
+    "HEADWATER_WEBHOOK_BACKOFF": "0.1,0.1,0.1,0.2,0.5,1,1,1,1",
 }
 ROUNDS = 4
 
@@ -121,15 +121,15 @@ def test_a_server_that_is_killed_while_it_sends_sends_the_same_again_and_what_wa
 
 
 def test_every_change_is_told_once_and_in_order_per_task_whenever_the_server_is_killed(serve, receiver):
-    dice = random.Random(7)
+    rng = random.Random(7)
     headwater = serve(**SETTINGS)
-    receiver.answers = {"/hook": lambda _sent: 503 if dice.random() < 0.1 else 200}
+    receiver.answers = {"/hook": lambda _sent: 503 if rng.random() < 0.1 else 200}
     acknowledged: dict[str, list[str]] = {}
     with headwater.client() as client:
         crawlers = [a_crawler(client) for _ in range(3)]
         webhook = receiver.webhook(client, "/hook", types=["task.*"])
         for _ in range(ROUNDS):
-            _work_until_killed(headwater, crawlers, acknowledged, seconds=dice.uniform(0.3, 1.5))
+            _work_until_killed(headwater, crawlers, acknowledged, seconds=rng.uniform(0.3, 1.5))
             headwater.start()
             for task in _tasks(client):
                 if task["state"] in {"new", "running"}:

@@ -115,7 +115,12 @@ def _heard_within(writer: httpx.Client, reader: httpx.Client) -> float:
 
 def test_each_worker_answers_and_a_task_is_started_once(fleet, ec):
     for client in fleet.clients():
-        assert client.get("/readyz").json()["payload"] == {"database": True, "store": True, "engine": True}
+        assert client.get("/readyz").json()["payload"] == {
+            "database": True,
+            "store": True,
+            "engine": True,
+            "damaged_segments": 0,
+        }
         _started(client, ec)
     assert len(ec.starts) == 2
     assert [line["worker"] for line in fleet.lines("task.started")] == [0, 0]
@@ -196,7 +201,17 @@ def _as_a_terminal(supervisor: psutil.Process) -> None:
         process.send_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize("stop", [_as_an_operator, _as_a_terminal])
+def _as_a_terminal_that_is_slow(supervisor: psutil.Process) -> None:
+    """The supervisor tells the workers before Ctrl-C reaches them."""
+    workers = supervisor.children()
+    supervisor.send_signal(signal.SIGINT)
+    time.sleep(1)
+    for process in workers:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("stop", [_as_an_operator, _as_a_terminal, _as_a_terminal_that_is_slow])
 def test_told_to_stop_all_finish_what_they_do_and_the_status_is_0(doomed, stop):
     clients = doomed.clients()
     crawler = a_crawler(clients[0])

@@ -13,10 +13,12 @@ import httpx
 import pytest
 from jsonschema_rs import validator_for
 
+from builders import SECRET
 from examples.packages_crawler import packages
 from examples.packages_crawler.crawler import crawl, crawler
 from examples.packages_crawler.demo import compare
-from headwater.api.externals import NewExternal
+from headwater.api.routers.externals import NewExternal
+from headwater.catalog.vault import Vault
 from headwater.domain.errors import ParametersInvalid
 from headwater.domain.parameter import check_parameters
 from headwater_client.server import ExternalCrawler
@@ -29,7 +31,7 @@ PATIENCE = 60
 
 def sent(**given):
     """Return what Headwater sends for these parameters."""
-    return check_parameters(NewExternal.model_validate(EXTERNAL).definition().parameters, given)
+    return check_parameters(NewExternal.model_validate(EXTERNAL).definition(Vault(SECRET)).parameters, given)
 
 
 def params(**given):

@@ -15,7 +15,11 @@ _HERE = Path(__file__).parent
 #: Made-up requests for each operation, beside those that its schema suggests.
 _EXAMPLES = "20"
 #: Nothing is sent elsewhere than to this machine.
-_SETTINGS = {"HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true"}
+_SETTINGS = {
+    "HEADWATER_WEBHOOK_PRIVATE_ADDRESSES": "true",
+    # Many made-up requests have no key, or a wrong one.
+    "HEADWATER_FAILED_LOGINS_PER_MINUTE": "1000000",
+}
 
 
 def main() -> int:

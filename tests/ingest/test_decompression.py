@@ -7,6 +7,7 @@ from backports import zstd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from documents import ENCODINGS, bytewise, cuttings, raw_deflated, zeros, zstd_compressed
 from headwater.domain.errors import EncodingUnknown, UploadBroken
 from headwater.ingest.decompression import decompressor
@@ -26,9 +27,9 @@ def decoded(encoding, pieces):
 
 
 def outcome(encoding, body):
-    """What a body decodes to, or that it is broken; any other error is a failure."""
+    """What a body, whole or in pieces, decodes to, or that it is broken; any other error is a failure."""
     try:
-        return decoded(encoding, [body])
+        return decoded(encoding, body if isinstance(body, list) else [body])
     except UploadBroken:
         return UploadBroken
 
@@ -44,7 +45,7 @@ def test_a_body_that_is_fed_byte_by_byte_is_decoded(encoding, body):
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(data=st.data(), content=st.binary(max_size=300))
 def test_a_body_that_is_cut_anywhere_is_decoded(name, data, content):
     encoding, encode = ENCODINGS[name]
@@ -115,7 +116,7 @@ def test_a_flipped_bit_breaks_the_body_or_does_not_matter(encoding, body):
     assert outcomes <= {UploadBroken, DATA}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     st.sampled_from(
         [("gzip", b"\x1f\x8b\x08"), ("deflate", b""), ("deflate", b"x\x9c"), ("zstd", b"\x28\xb5\x2f\xfd")]
@@ -137,13 +138,51 @@ def test_an_empty_plain_body_is_fine():
     assert decoded(None, []) == b""
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"\0", b"\0" * 8, b"x", b"\n", b"garbage", b"\x03\x00", b"\x1f", b"\x1f\x8b", b"\x28"]
-)
-@pytest.mark.parametrize("name", ["gzip", "gzip in two members", "deflate", "deflate without frame", "zstd"])
+ENDED = ["gzip", "gzip in two members", "deflate", "deflate without frame", "zstd"]
+
+
+@pytest.mark.parametrize("garbage", [b"x", b"\n", b"garbage", b"\x03\x00", b"\x1f", b"\x1f\x8b", b"\x28", b"\0\0x"])
+@pytest.mark.parametrize("name", ENDED)
 def test_anything_behind_the_end_breaks_the_body(name, garbage):
     encoding, body = ENCODED[name]
     assert outcome(encoding, body + garbage) is UploadBroken
+    assert outcome(encoding, [*bytewise(body + garbage)]) is UploadBroken
+
+
+@pytest.mark.parametrize("padding", [1, 3, 512, 1 << 20])
+@pytest.mark.parametrize("name", ENDED)
+def test_zeros_behind_the_end_are_padding_in_gzip_only(name, padding):
+    encoding, body = ENCODED[name]
+    assert outcome(encoding, body + bytes(padding)) == (DATA if encoding == "gzip" else UploadBroken)
+
+
+@settings(deadline=None, max_examples=examples(60))
+@given(data=st.data(), parts=st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 20)), min_size=1, max_size=4))
+def test_gzip_members_may_have_padding_between_them_wherever_the_body_is_cut(data, parts):
+    body = b"".join(gzip.compress(content) + bytes(zeros) for content, zeros in parts)
+    assert decoded("gzip", data.draw(cuttings(body))) == b"".join(content for content, _ in parts)
+    assert gzip.decompress(body) == b"".join(content for content, _ in parts)
+
+
+def test_zeros_before_the_first_gzip_member_break_the_body():
+    assert outcome("gzip", b"\0" + ENCODED["gzip"][1]) is UploadBroken
+
+
+@pytest.mark.parametrize("padding", [b"\0", b"\0" * 600])
+def test_a_member_that_is_cut_short_behind_padding_is_broken(padding):
+    begin, second = ENCODED["gzip"][1] + padding, gzip.compress(b"b")
+    assert {outcome("gzip", begin + second[:end]) for end in range(1, len(second))} == {UploadBroken}
+
+
+@pytest.mark.parametrize("magic", range(16))
+def test_skippable_frames_may_stand_anywhere_and_alone(magic):
+    skippable = bytes([0x50 + magic]) + b"\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"12345"
+    frame = zstd_compressed(b"a")
+    assert decoded("zstd", bytewise(skippable + skippable + frame + skippable)) == b"a"
+    assert decoded("zstd", [skippable]) == b""
+    assert {outcome("zstd", (frame + skippable)[:end]) for end in range(len(frame) + 1, len(frame) + 13)} == {
+        UploadBroken
+    }
 
 
 def test_a_second_deflated_stream_breaks_the_body():

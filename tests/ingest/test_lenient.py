@@ -11,9 +11,9 @@ from headwater.catalog import rejects
 from headwater.domain.errors import DocumentInvalid, DocumentTooLarge, KeyReused, TaskClosed, UploadBroken
 from headwater.domain.reject import LONGEST_TEXT, MOST_REJECTS, RejectKind
 from headwater.domain.task import Publish
-from headwater.ingest import aside
-from headwater.ingest.intake import Limits
-from headwater.lifecycle import removal
+from headwater.ingest import rejected_lines
+from headwater.ingest.pipeline import Limits
+from headwater.lifecycle import deletion
 
 STRICT = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "n": {"type": "integer"}}}
 MIXED = b'{"id":"a"}\n\nbroken\r\n[1]\n{"id":"b","n":"x"}\n{"id":"c","n":NaN}\n{"id":"d"}\n\xff\xfe\n'
@@ -160,7 +160,7 @@ async def test_of_a_long_line_its_beginning_is_kept(world):
 
 
 async def test_what_a_huge_bad_upload_rejects_is_not_held_in_memory(world):
-    kept = aside.Aside(world.store.staging)
+    kept = rejected_lines.RejectedLines(world.store.staging)
     task = await _task(world)
     checker = await world.uploads._checker(task)  # noqa: SLF001 - as an upload does
     from headwater.ingest.lines import LineCutter  # noqa: PLC0415
@@ -169,7 +169,7 @@ async def test_what_a_huge_bad_upload_rejects_is_not_held_in_memory(world):
     most = 0
     for n in range(40):
         for block in cutter.feed((b'{"id": %d, "x": "' % n + b"y" * 60_000 + b'"}\n') * 20):
-            checker.ids(block, kept)
+            await asyncio.to_thread(checker.ids, block, kept)
             most = max(most, kept.held)
     assert kept.count >= 700
     assert most <= 256 << 10
@@ -252,9 +252,7 @@ async def test_deleting_a_crawler_with_its_tasks_deletes_what_they_kept_aside(wo
     crawler = await world.crawler()
     task = await world.task(crawler)
     await world.upload(task, b"no\n", lenient=True)
-    await world.db.write(
-        removal.remove_crawler, crawler.fid, cascade=True, expected=None, vault=world.vault, at=world.at
-    )
+    await deletion.delete_crawler(world.db, crawler.fid, cascade=True, expected=None, vault=world.vault, at=world.at)
     assert await world.db.read(rejects.page, task.fid, 1, after=0, limit=9) == []
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from builders import World, an_external, ndjson
+from builders import SANDBOX, World, an_external, ndjson
 from change_set_builders import Between
 from headwater.catalog import streams
 from headwater.domain.errors import MovedMeanwhile, NotFound, TaskRemoved
@@ -12,8 +12,8 @@ from headwater.domain.reject import LONGEST_TEXT
 from headwater.domain.stream import Change, Counts
 from headwater.domain.task import Publish
 from headwater.ingest.replay import Replayed, Replays
+from headwater.streams.counters import DocumentCounter
 from headwater.streams.history import Standing
-from headwater.streams.tally import Tally
 from headwater.streams.views import NOW
 
 STRICT = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -166,7 +166,7 @@ async def test_documents_that_wait_for_success_are_not_shown_by_a_replay(world, 
         assert set(await world.shown(crawler.stream, 1)) == {"a"}
         await world.compact()
         assert set(await world.shown(crawler.stream, 1)) == {"a"}
-        versions = await world.historian.versions(crawler.stream, "a")
+        versions = await world.history(crawler.stream, "a")
         assert [version.standing for version in versions] == [Standing.SHOWN]
     else:
         assert (done.replayed, done.version) == (1, None)
@@ -184,43 +184,43 @@ async def test_a_document_that_was_erased_after_a_replay_had_shown_since_its_pub
     await world.loosen(task)
     await world.replay(task)
     await world.compact()
-    await world.eraser.erase(crawler.stream, "a")
+    await world.document_erasure.erase(crawler.stream, "a")
     _, changes = await world.changes(crawler.stream, 1)
     assert [(change["id"], change["op"]) for change in changes] == [("b", "upsert"), ("a", "delete")]
 
 
 async def test_the_summary_counts_what_was_replayed_as_if_nothing_newer_had_come(world):
     crawler = await _crawler(world)
-    tally = Tally(world.db, world.engine)
+    counter = DocumentCounter(world.db, world.engine)
     await world.done(crawler, [{"id": "a", "v": 1}])
     task = await world.task(crawler)
     await world.upload(task, [{"id": "a", "v": 2}, {"id": "b", "n": "x"}, {"id": "c"}], lenient=True)
     await world.report(task, 200)
     await world.done(crawler, [{"id": "a", "v": 3}, {"id": "b"}])
-    await tally.turn()
+    await counter.turn()
     assert (await world.now(task)).summary == Counts(added=1, changed=1)
     await world.loosen(task)
     await world.replay(task)
     assert (await world.now(task)).summary is None
-    await tally.turn()
+    await counter.turn()
     assert (await world.now(task)).summary == Counts(added=2, changed=1)
     assert (await world.stream(crawler.stream)).docs == 3
 
 
 async def test_the_summary_of_a_retry_still_tells_what_it_replaced_after_a_replay(world):
     crawler = await _crawler(world)
-    tally = Tally(world.db, world.engine)
+    counter = DocumentCounter(world.db, world.engine)
     task = await world.done(crawler, [{"id": "a"}, {"id": "gone"}])
     again = (await world.retry(task)).task
     await world.upload(again, [{"id": "a", "v": 2}, {"id": "b", "n": "x"}], lenient=True)
     await world.report(again, 200)
     await world.loosen(task)
     await world.replay(again)
-    await tally.turn()
+    await counter.turn()
     assert (await world.now(task)).summary == Counts(added=1, changed=1, removed=1)
     # Where what it replaced is purged, the counts remain as they were.
     await world.purge()
-    assert await tally.turn() == 0
+    assert await counter.turn() == 0
 
 
 async def test_a_deleted_task_is_restored_before_it_is_replayed(world):
@@ -255,7 +255,7 @@ async def test_lines_of_which_only_the_beginning_is_kept_stay(world):
 
 
 def _replays(world, db) -> Replays:
-    return Replays(db, world.engine, world.store, most_inlined=0, clock=world.clock)
+    return Replays(db, world.engine, world.store, most_inlined=0, clock=world.clock, sandbox=SANDBOX)
 
 
 @pytest.mark.usefixtures("_form")
@@ -303,7 +303,7 @@ async def test_what_else_happens_during_a_replay_is_not_undone_by_it(world, happ
             case "replay":
                 await world.replay(task)
             case "erase":
-                await world.eraser.erase(crawler.stream, "a")
+                await world.document_erasure.erase(crawler.stream, "a")
             case "delete":
                 await world.delete(task)
             case "compact":

@@ -12,7 +12,7 @@ from headwater.domain.gates import Gates
 from headwater.domain.stream import Change, Counts
 from headwater.domain.task import Publish, Reason
 from headwater.ingest.replay import Replayed
-from headwater.streams import effects
+from headwater.streams import diffs
 
 STRICT = {"type": "object", "properties": {"n": {"type": "integer"}}}
 NONE_AT_ALL = Gates(max_rejected=0)
@@ -79,7 +79,10 @@ async def test_a_replay_into_a_run_that_is_kept_out_shows_when_that_is_published
     assert await world.replay(task) == Replayed(replayed=1, covered=1, rejected=0, version=None)
     assert await versions_of(world, crawler.stream) == before
     assert await _log(world, crawler) == changes
-    assert [one.standing for one in await world.historian.versions(crawler.stream, "b")] == ["unpublished", "shown"]
+    assert [one.standing for one in await world.history(crawler.stream, "b")] == [
+        "unpublished",
+        "shown",
+    ]
 
     await world.compact()
     assert await versions_of(world, crawler.stream) == before
@@ -91,7 +94,7 @@ async def test_a_replay_into_a_run_that_is_kept_out_shows_when_that_is_published
         "d": {"id": "d", "n": 3},
     }
     assert await world.shown(crawler.stream) == shown
-    assert await world.effects.counts(lambda tx: effects.doing(tx, task.fid)) == Counts(added=1, changed=3)
+    assert await world.task_diffs.counts(lambda tx: diffs.of_task(tx, task.fid)) == Counts(added=1, changed=3)
     await world.compact()
     assert await world.shown(crawler.stream) == shown
     assert (await versions_of(world, crawler.stream))[:-1] == before
@@ -119,7 +122,7 @@ async def test_what_is_replayed_before_and_after_a_run_is_let_in_shows_at_versio
     world.wait(hours=1)
     at_last = await world.replay(task)
     assert (at_last.replayed, at_last.version) == (1, (await world.stream(crawler.stream)).stream_version)
-    written = {name: (await world.historian.versions(crawler.stream, name))[0].written_at for name in "abcd"}
+    written = {name: (await world.history(crawler.stream, name))[0].written_at for name in "abcd"}
     assert written["c"] == world.at
     assert all(written[name] <= world.at - timedelta(hours=1) for name in "abd")
     before = await versions_of(world, crawler.stream)
@@ -128,7 +131,7 @@ async def test_what_is_replayed_before_and_after_a_run_is_let_in_shows_at_versio
     assert row.whole_version == at_last.version
     assert await versions_of(world, crawler.stream) == before
     assert set(await world.shown(crawler.stream, at_last.version - 1)) == {"a", "b", "d"}
-    await world.eraser.erase(crawler.stream, "b")
+    await world.document_erasure.erase(crawler.stream, "b")
     _, changes = await world.changes(crawler.stream, at_last.version - 1)
     assert [(one["id"], one["op"]) for one in changes] == [("c", "upsert"), ("b", "delete")]
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from budget import examples
 from headwater.domain.errors import Unavailable
 from headwater.lake.engine import Found, lines
 from lake_builders import Lake, a_batch, files_in, write
@@ -21,7 +22,7 @@ def lake():
         made.engine.close()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.lists(st.text(max_size=5), max_size=12), st.data())
 def test_the_lines_of_a_slice_are_its_documents(texts, data):
     start, end = sorted(data.draw(st.integers(0, len(texts))) for _ in range(2))
@@ -79,6 +80,20 @@ def test_the_lake_itself_is_read(tmp_path):
     segment = write(lake.store, [("a", "{}\n")])
     query = f"SELECT doc_id FROM read_parquet('{lake.store.locate(segment.path)}')"
     assert lake.engine._db.execute(query).fetchall() == [("a",)]  # noqa: SLF001 - the other half of the test above
+
+
+def test_duckdb_is_opened_by_the_first_query(tmp_path):
+    engine = Lake(tmp_path).engine
+    assert (engine.held(), engine._opened) == (0, None)  # noqa: SLF001 - measuring what it holds does not open it
+    engine.check()
+    assert engine._opened is not None  # noqa: SLF001 - as above
+
+
+def test_an_engine_that_was_closed_opens_nothing(tmp_path):
+    lake = Lake(tmp_path)
+    lake.engine.close()
+    with pytest.raises(Unavailable):
+        lake.engine.check()
 
 
 @pytest.mark.parametrize(

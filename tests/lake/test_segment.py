@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.lake.segment import ROW_GROUP_BYTES, SCHEMA, SegmentWriter, Written
+from budget import examples
+from headwater.lake.segment import ROW_GROUP_BYTES, SegmentWriter, WrittenSegment
+from headwater.lake.segment_format import FIELD_IDS, SCHEMA, Origin, format_of
 from headwater.lake.store import LocalStore
 from lake_builders import FULL, a_batch, files_in, needs_a_full_disk, size_of, text_of, write
 
@@ -61,9 +66,54 @@ def test_a_segment_has_the_columns_that_other_readers_rely_on(store):
 
 
 def test_a_finished_segment_says_what_it_holds(store):
-    assert filled(store, ROWS[:2], ROWS[2:]).finish() == Written(
-        path=PATH, docs=3, bytes=size_of(ROWS), min_id=b"a", max_id=b"c"
+    written = filled(store, ROWS[:2], ROWS[2:]).finish()
+    data = Path(store.locate(PATH)).read_bytes()
+    assert written == WrittenSegment(
+        path=PATH,
+        docs=3,
+        bytes=size_of(ROWS),
+        min_id=b"a",
+        max_id=b"c",
+        digest="xxh3-128:" + xxhash.xxh3_128_hexdigest(data),
+        size=len(data),
     )
+
+
+def test_the_footer_states_format_and_origin(store):
+    origin = Origin(stream="5" * 32, task="7" * 32, attempt=2, external_version=3)
+    writer = SegmentWriter(store, PATH, staged_as="x", origin=origin)
+    writer.add(a_batch(ROWS), size=size_of(ROWS))
+    writer.finish()
+    metadata = pq.ParquetFile(store.locate(PATH)).metadata.metadata
+    assert metadata == {
+        b"headwater.format": b"2",
+        b"headwater.stream": b"5" * 32,
+        b"headwater.task": b"7" * 32,
+        b"headwater.attempt": b"2",
+        b"headwater.external_version": b"3",
+    }
+    assert format_of(metadata) == 2
+    assert format_of(None) == 1
+
+
+def test_every_column_has_a_field_id_that_no_other_has(store):
+    filled(store, ROWS).finish()
+    schema = pq.ParquetFile(store.locate(PATH)).schema_arrow
+    ids = {field.name: int(field.metadata[b"PARQUET:field_id"]) for field in schema}
+    assert ids == {"doc_id": 1, "pos": 2, "doc": 3}
+    assert ids.items() <= FIELD_IDS.items()
+    assert len(set(FIELD_IDS.values())) == len(FIELD_IDS)
+
+
+def test_arrow_finds_a_flipped_bit_in_a_page_by_its_checksum(store):
+    filled(store, ROWS).finish()
+    file = Path(store.locate(PATH))
+    column = pq.ParquetFile(file).metadata.row_group(0).column(2)
+    data = bytearray(file.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(file, page_checksum_verification=True)
 
 
 def test_a_finished_segment_is_the_only_file(store):
@@ -141,7 +191,7 @@ def test_a_dictionary_is_not_tried(big):
     assert not any(big[0].metadata.row_group(0).column(number).has_dictionary_page for number in range(3))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(
     ids=st.lists(st.builds(str.__add__, st.sampled_from(["", "p" * 128, "é" * 70]), st.text(max_size=4)), min_size=1)
 )

@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -6,14 +6,15 @@ from sqlalchemy import insert, select
 
 from builders import AT, a_segment, a_stream, a_task, an_external
 from change_set_builders import rows_of, versions_of
-from headwater.catalog import notices, objects, segments, streams, tables
+from headwater.catalog import notices, objects, streams, tables
+from headwater.catalog.core.transaction import MOST_BOUND
 from headwater.catalog.notices import NoticeKind
 from headwater.catalog.objects import EXTERNALS, TASKS
 from headwater.domain.errors import NotFound, RequestInvalid, TaskClosed
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.stream import Change
 from headwater.domain.task import Origin, Publish, Reason, TaskState
-from headwater.lifecycle import actions
+from headwater.lifecycle import tasks as task_actions
 from headwater.lifecycle.bulk import Moved
 
 WORD = Parameter(name="word", type=ParameterType.STRING)
@@ -24,7 +25,9 @@ EC = "https://ec.example"
 async def _ran(world, crawler, name, *, origin=Origin.API, **params):
     """A task of that origin, called with these, that wrote the document of that name and ended well."""
     world.wait(seconds=1)
-    opened = await world.db.write(actions.create, crawler.fid, params, vault=world.vault, origin=origin, at=world.at)
+    opened = await world.db.write(
+        task_actions.create, crawler.fid, params, vault=world.vault, origin=origin, at=world.at
+    )
     await world.upload(opened.task, [{"id": name}])
     return await world.report(opened.task, 200)
 
@@ -208,7 +211,7 @@ async def test_an_open_task_among_them_is_ended_and_its_crawler_told(world):
     task = await world.task(crawler)
     [start] = await world.db.write(notices.claim, at=world.at, lease=timedelta(seconds=5), limit=9)
     said = {"callback": "/tasks/1", "code": 102, "message": None, "detail": None}
-    await world.db.write(actions.started, start, at=world.at, **said)
+    await world.db.write(task_actions.started, start, at=world.at, **said)
     await world.upload(task, [{"id": "a"}])
     moved = await world.revert(crawler.stream)
     ended = await world.now(task)
@@ -222,8 +225,8 @@ async def test_an_open_task_among_them_is_ended_and_its_crawler_told(world):
 
 
 def _upload_after_restore(tx, fid, world):
-    actions.restore(tx, fid, at=world.at)
-    return actions.report(tx, fid, attempt=None, code=102, message=None, detail=None, at=world.at)
+    task_actions.restore(tx, fid, at=world.at)
+    return task_actions.report(tx, fid, attempt=None, code=102, message=None, detail=None, at=world.at)
 
 
 async def test_a_crawler_that_never_heard_of_its_task_is_not_told_of_the_end(world):
@@ -316,18 +319,23 @@ async def test_what_was_merged_in_between_comes_back_merged(world, five):
     assert await _shown(world, crawler) == "abcde"
 
 
+def _row(table, value):
+    # Not by asdict, which copies all that is in it: for thousands of rows that takes longer than the test.
+    return {column.name: getattr(value, column.name) for column in table.c if hasattr(value, column.name)}
+
+
 async def _many(world, count):
     """A crawler with so many ended tasks, a row each; there are no files."""
     crawler = await world.crawler()
     ended = {"state": TaskState.DONE, "code": 200, "ended_at": AT}
     tasks = [a_task(crawler, **ended) for _ in range(count)]
-    values = [asdict(task) for task in tasks]
-    rows = [{name: value for name, value in one.items() if name in tables.tasks.c} for one in values]
+    rows = [_row(tables.tasks, task) for task in tasks]
 
     def store(tx):
         version = streams.advance_together(tx, crawler.stream, Change.UPLOAD, tasks=None, docs=count, at=AT)
         tx.execute(insert(tables.tasks), rows)
-        held = [asdict(a_segment(task, layer=layer, added_version=version)) for layer, task in enumerate(tasks)]
+        made = (a_segment(task, layer=layer, added_version=version) for layer, task in enumerate(tasks))
+        held = [_row(tables.segments, segment) for segment in made]
         tx.execute(insert(tables.segments), held)
 
     await world.db.write(store)
@@ -335,7 +343,7 @@ async def _many(world, count):
 
 
 async def test_very_many_tasks_go_and_come_back_in_one_version_each(world):
-    count = segments.MOST_BOUND + 500
+    count = MOST_BOUND + 500
     crawler, tasks = await _many(world, count)
     moved = await world.revert(crawler.stream)
     assert moved.tasks == sorted(task.fid for task in tasks)

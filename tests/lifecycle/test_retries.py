@@ -10,19 +10,21 @@ from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import NotFound, RequestInvalid, TaskClosed
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.task import Origin, Reason, TaskState
-from headwater.lifecycle import actions, endings, setup
-from headwater.lifecycle.dispatcher import Dispatcher
-from headwater.lifecycle.outbound import Outbound
+from headwater.lifecycle import crawlers as crawler_actions
+from headwater.lifecycle import task_end
+from headwater.lifecycle import tasks as task_actions
+from headwater.lifecycle.crawlers import CrawlerConfig
+from headwater.lifecycle.ec.client import EcClient
+from headwater.lifecycle.ec.dispatcher import Dispatcher
 from headwater.lifecycle.retries import PAUSES
 from headwater.lifecycle.scheduler import Scheduler
-from headwater.lifecycle.setup import Setting
 
 EC = "http://ec.test"
 
 
 @pytest.fixture
 def scheduler(world) -> Scheduler:
-    return Scheduler(world.db, vault=world.vault, clock=world.clock, dice=lambda: 0.0)
+    return Scheduler(world.db, vault=world.vault, clock=world.clock, rng=lambda: 0.0)
 
 
 async def _crawler(world, *, retries: int = 2, **fields):
@@ -73,7 +75,7 @@ async def test_a_task_that_fell_silent_is_retried_after_its_ec_was_told(world, s
     await world.report(task, 102)
     await world.db.write(notices.withdraw, task.fid)
     world.wait(seconds=task.timeout)
-    ended = await world.db.write(endings.time_out, vault=world.vault, at=world.at, limit=10)
+    ended = await world.db.write(task_end.time_out, vault=world.vault, at=world.at, limit=10)
     assert ended == 1
     assert (await world.now(task)).retry_at == world.at + timedelta(seconds=60)
     assert await _notices(world, task) == [("end", 1)]
@@ -82,10 +84,10 @@ async def test_a_task_that_fell_silent_is_retried_after_its_ec_was_told(world, s
 
 
 async def test_a_task_that_could_not_be_started_is_retried(world, scheduler, ecs):
-    outbound = Outbound(ecs.transport())
+    ec_client = EcClient(ecs.transport())
     ecs.answer(httpx.Response(400, json={}))
     dispatcher = Dispatcher(
-        world.db, outbound, vault=world.vault, public_url="https://be", clock=world.clock, retry_pauses=(7.0,)
+        world.db, ec_client, vault=world.vault, public_url="https://be", clock=world.clock, retry_backoff=(7.0,)
     )
     task = await world.task(await _crawler(world))
     await dispatcher.turn(at=world.at)
@@ -99,7 +101,7 @@ async def test_a_task_that_could_not_be_started_is_retried(world, scheduler, ecs
     failed = await world.now(task)
     assert (failed.attempt, failed.reason) == (2, Reason.REPORTED)
     assert failed.retry_at == world.at + timedelta(seconds=7)
-    await outbound.close()
+    await ec_client.close()
 
 
 @pytest.mark.parametrize("code", [200, 500])
@@ -163,8 +165,8 @@ async def test_several_processes_retry_a_task_once(world):
     task = await world.task(await _crawler(world))
     failed = await _failed(world, task)
     world.wait(seconds=60)
-    first = await world.db.write(actions.retry_due, task.fid, vault=world.vault, at=world.at)
-    second = await world.db.write(actions.retry_due, task.fid, vault=world.vault, at=world.at)
+    first = await world.db.write(task_actions.retry_due, task.fid, vault=world.vault, at=world.at)
+    second = await world.db.write(task_actions.retry_due, task.fid, vault=world.vault, at=world.at)
     assert first is not None
     assert second is None
     assert (await world.now(task)).attempt == failed.attempt + 1
@@ -189,11 +191,16 @@ async def test_what_the_external_does_not_take_any_more_is_not_retried_and_says_
 async def test_a_script_that_nobody_could_start_is_not_retried(world, scheduler):
     pushed = await world.task(await world.crawler(retries=3))
     assert (await _failed(world, pushed)).retry_at is None
-    setting = Setting(params={}, timeout=60, publish="live", schedule=None, retries=1, meta={})
+    setting = CrawlerConfig(params={}, timeout=60, publish="live", schedule=None, retries=1, meta={})
     crawler = await world.crawler()
     with pytest.raises(RequestInvalid) as refused:
         await world.db.write(
-            setup.change_crawler, crawler, setting, credential=setup.KEEP, vault=world.vault, at=world.at
+            crawler_actions.change_crawler,
+            crawler,
+            setting,
+            credential=crawler_actions.KEEP,
+            vault=world.vault,
+            at=world.at,
         )
     assert refused.value.flaws[0].pointer == "/retries"
     task = await world.task(await _crawler(world))

@@ -13,9 +13,10 @@ from headwater.domain.errors import RequestInvalid
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.schedule import Schedule
 from headwater.domain.task import Origin, Publish, TaskState
-from headwater.lifecycle import schedules, setup
+from headwater.lifecycle import crawlers as crawler_actions
+from headwater.lifecycle import schedules
+from headwater.lifecycle.crawlers import CrawlerConfig
 from headwater.lifecycle.scheduler import Scheduler
-from headwater.lifecycle.setup import Setting
 
 EC = "http://ec.test"
 HOURLY = Schedule(every=3600)
@@ -28,24 +29,24 @@ def _lowest() -> float:
 
 @pytest.fixture
 def scheduler(world) -> Scheduler:
-    return Scheduler(world.db, vault=world.vault, clock=world.clock, dice=_lowest)
+    return Scheduler(world.db, vault=world.vault, clock=world.clock, rng=_lowest)
 
 
-def _setting(schedule: Schedule | None, **fields) -> Setting:
-    return Setting(
+def _setting(schedule: Schedule | None, **fields) -> CrawlerConfig:
+    return CrawlerConfig(
         **({"params": {}, "timeout": 60, "publish": Publish.LIVE, "schedule": schedule, "meta": {}} | fields)
     )
 
 
-async def _crawler(world, schedule: Schedule | None, *, external=None, dice=_lowest, **fields):
+async def _crawler(world, schedule: Schedule | None, *, external=None, rng=_lowest, **fields):
     stream, external = a_stream(), external or an_external(endpoint=EC)
 
     def store(tx):
         objects.add(tx, STREAMS, stream)
         objects.add(tx, EXTERNALS, external)
         setting = _setting(schedule, **fields)
-        return setup.create_crawler(
-            tx, external.fid, stream.fid, setting, credential=None, vault=world.vault, at=world.at, dice=dice
+        return crawler_actions.create_crawler(
+            tx, external.fid, stream.fid, setting, credential=None, vault=world.vault, at=world.at, rng=rng
         )
 
     return await world.db.write(store)
@@ -55,7 +56,13 @@ async def _change(world, crawler, schedule: Schedule | None, **fields):
     old = await _now(world, crawler)
     setting = _setting(schedule, **fields)
     return await world.db.write(
-        setup.change_crawler, old, setting, credential=setup.KEEP, vault=world.vault, at=world.at, dice=_lowest
+        crawler_actions.change_crawler,
+        old,
+        setting,
+        credential=crawler_actions.KEEP,
+        vault=world.vault,
+        at=world.at,
+        rng=_lowest,
     )
 
 
@@ -142,10 +149,10 @@ async def test_only_a_change_of_the_schedule_sets_the_next_run_anew(world):
 
 
 async def test_jitter_moves_a_run_and_not_those_that_follow(world):
-    dice = iter([0.5, 0.25]).__next__
-    crawler = await _crawler(world, Schedule(every=3600, jitter=600), dice=dice)
+    rng = iter([0.5, 0.25]).__next__
+    crawler = await _crawler(world, Schedule(every=3600, jitter=600), rng=rng)
     assert crawler.next_run_at == world.at + timedelta(seconds=3900)
-    scheduler = Scheduler(world.db, vault=world.vault, clock=world.clock, dice=dice)
+    scheduler = Scheduler(world.db, vault=world.vault, clock=world.clock, rng=rng)
     await _turn(world, scheduler, seconds=3899)
     assert await _runs(world, crawler) == []
     await _turn(world, scheduler, seconds=1)
@@ -168,8 +175,8 @@ async def test_a_nightly_run_is_started_once_a_night_when_the_clock_is_changed(w
     world.at = datetime(*day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     schedule = Schedule(cron="15 2 * * *" if zone == "Australia/Lord_Howe" else "30 1,2 * * *", timezone=zone)
     crawler = await _crawler(world, schedule)
-    for _ in range(3 * 24 * 4):
-        await _turn(world, scheduler, minutes=15)
+    for _ in range(3 * 24 * 2):
+        await _turn(world, scheduler, minutes=30)
         for run in await _runs(world, crawler):
             if run.is_open:
                 await world.report(run, 200)
@@ -182,10 +189,7 @@ async def test_several_processes_start_a_run_once(world):
     crawler = await _crawler(world, HOURLY)
     world.wait(hours=1)
     both = await asyncio.gather(
-        *(
-            world.db.write(schedules.run_due, crawler.fid, vault=world.vault, at=world.at, dice=_lowest)
-            for _ in range(2)
-        )
+        *(world.db.write(schedules.run_due, crawler.fid, vault=world.vault, at=world.at, rng=_lowest) for _ in range(2))
     )
     assert sorted(opened is None for opened in both) == [False, True]
     assert len(await _runs(world, crawler)) == 1
@@ -253,6 +257,9 @@ async def test_a_running_scheduler_outlives_a_database_that_is_away(world):
     fails = iter([True])
 
     class Away:
+        def subscribe(self, *args):
+            world.db.subscribe(*args)
+
         async def read(self, *args, **kwargs):
             if next(fails, False):
                 raise OSError("away")
@@ -261,7 +268,7 @@ async def test_a_running_scheduler_outlives_a_database_that_is_away(world):
         async def write(self, *args, **kwargs):
             return await world.db.write(*args, **kwargs)
 
-    running = asyncio.create_task(Scheduler(Away(), vault=world.vault, clock=world.clock, dice=_lowest).run())
+    running = asyncio.create_task(Scheduler(Away(), vault=world.vault, clock=world.clock, rng=_lowest).run())
 
     async def has_run() -> bool:
         return bool(await _runs(world, crawler))

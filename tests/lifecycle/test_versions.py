@@ -10,10 +10,11 @@ from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import DocumentInvalid, NotFound, ParametersInvalid
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.task import Origin, Publish
-from headwater.lifecycle import actions, setup
-from headwater.lifecycle.dispatcher import Dispatcher
-from headwater.lifecycle.outbound import Outbound
-from headwater.lifecycle.setup import Setting
+from headwater.lifecycle import crawlers as crawler_actions
+from headwater.lifecycle import tasks as task_actions
+from headwater.lifecycle.crawlers import CrawlerConfig
+from headwater.lifecycle.ec.client import EcClient
+from headwater.lifecycle.ec.dispatcher import Dispatcher
 
 LANGUAGE = Parameter(name="language", type=ParameterType.STRING)
 DEPTH = Parameter(name="depth", type=ParameterType.INTEGER, req=True)
@@ -40,7 +41,7 @@ async def _publish(world, fid, version):
 async def _create(world, crawler, version=None, **overrides):
     world.wait(seconds=1)
     return await world.db.write(
-        actions.create,
+        task_actions.create,
         crawler.fid,
         overrides,
         vault=world.vault,
@@ -52,7 +53,7 @@ async def _create(world, crawler, version=None, **overrides):
 
 async def _retry(world, task, version=None, **overrides):
     return await world.db.write(
-        actions.retry, task.crawler, task.fid, overrides, vault=world.vault, at=world.at, version=version
+        task_actions.retry, task.crawler, task.fid, overrides, vault=world.vault, at=world.at, version=version
     )
 
 
@@ -133,8 +134,8 @@ async def test_a_server_is_told_of_start_and_end_where_its_version_says(world, e
     crawler = await world.crawler(external=external)
     await _edit(world, crawler.external, endpoint="http://new.test", headers={"X-Version": "2"})
     await _publish(world, crawler.external, 1)
-    outbound = Outbound(ecs.transport())
-    dispatcher = Dispatcher(world.db, outbound, vault=world.vault, public_url="https://be", clock=world.clock)
+    ec_client = EcClient(ecs.transport())
+    dispatcher = Dispatcher(world.db, ec_client, vault=world.vault, public_url="https://be", clock=world.clock)
 
     async def turn():
         world.wait(seconds=1)
@@ -149,7 +150,7 @@ async def test_a_server_is_told_of_start_and_end_where_its_version_says(world, e
         await world.stop(task)
         await turn()
         await _publish(world, crawler.external, 1)
-    await outbound.close()
+    await ec_client.close()
     assert [
         (request.method, request.url.host, request.url.query, request.headers["X-Version"]) for request in ecs.asked
     ] == [
@@ -174,7 +175,7 @@ async def test_whether_a_script_uploads_is_said_by_the_version_that_runs(world):
 
 
 def _a_setting(**params):
-    return Setting(params=params, timeout=60, publish=Publish.LIVE, schedule=None, meta={})
+    return CrawlerConfig(params=params, timeout=60, publish=Publish.LIVE, schedule=None, meta={})
 
 
 async def test_a_crawler_is_checked_by_the_version_in_use_or_the_one_it_is_asked_for(world):
@@ -185,10 +186,10 @@ async def test_a_crawler_is_checked_by_the_version_in_use_or_the_one_it_is_asked
     async def change(version=None, **params):
         old = await world.db.read(objects.get, objects.CRAWLERS, crawler.fid)
         return await world.db.write(
-            setup.change_crawler,
+            crawler_actions.change_crawler,
             old,
             _a_setting(**params),
-            credential=setup.KEEP,
+            credential=crawler_actions.KEEP,
             vault=world.vault,
             at=world.at,
             version=version,

@@ -4,23 +4,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from builders import World, a_segment, a_task, eventually
 from change_set_builders import Between, files_of, garbage_of, rows_of, versions_of
 from headwater.catalog import segments
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import KeyReused, NotFound
 from headwater.domain.task import Publish, Task
-from headwater.ingest.sweep import sweep
+from headwater.ingest.orphans import delete_orphans
 from headwater.lake.segment import LEAST_ROW_GROUP_BYTES
-from headwater.lifecycle.removal import remove_crawler
-from headwater.streams import effects
+from headwater.lifecycle.deletion import remove_crawler
+from headwater.streams import diffs
 from headwater.streams.compaction import MOST_OF_OPEN, NEWEST, Compaction, worth_merging
 from headwater.streams.views import NOW, View
+from lakes import content_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +32,7 @@ def _as_files(world):
 
 
 def _ids(world, path):
-    return pq.ParquetFile(world.store.root / path).read(["doc_id"]).column("doc_id").to_pylist()
+    return pq.ParquetFile(pa.BufferReader(content_of(world.store, path))).read(["doc_id"]).column("doc_id").to_pylist()
 
 
 async def _uploads(world, crawler, *uploads, code=None):
@@ -179,7 +181,7 @@ async def test_whatever_can_be_asked_of_a_stream_is_answered_the_same_after_comp
     crawler, tasks = await story(world)
     stream = crawler.stream
     version = (await world.stream(stream)).stream_version
-    some = range(0, version + 1, 1 + version // 12)
+    some = range(0, version + 1, 1 + version // 7)
 
     async def answers():
         return (
@@ -187,13 +189,9 @@ async def test_whatever_can_be_asked_of_a_stream_is_answered_the_same_after_comp
             [await world.shown(stream, without=[task.fid]) for task in tasks],
             [await world.changes(stream, since) for since in some],
             [await world.changes(stream, 0, view=View(as_of=until)) for until in some],
-            [await world.effects.counts(partial(effects.doing, fid=task.fid)) for task in tasks],
-            [await world.effects.moves(partial(effects.deletion, fid=task.fid)) for task in tasks],
-            [
-                (one.task, one.attempt, one.text)
-                for name in "ab"
-                for one in await world.historian.versions(stream, name)
-            ],
+            [await world.task_diffs.counts(partial(diffs.of_task, fid=task.fid)) for task in tasks],
+            [await world.task_diffs.counts_of_moves(partial(diffs.of_delete, fid=task.fid)) for task in tasks],
+            [(one.task, one.attempt, one.text) for name in "ab" for one in await world.history(stream, name)],
             # A restored task's documents show together, so that of each id the last alone is kept.
             [{doc["id"]: doc for doc in await _arrivals(world, task, limit=20)} for task in tasks],
         )
@@ -352,7 +350,7 @@ async def _replaced(world, at):
 
 async def _erased(world, at):
     shown = await world.shown(at.crawler.stream)
-    await world.eraser.erase(at.crawler.stream, "a")
+    await world.document_erasure.erase(at.crawler.stream, "a")
     del shown["a"]
     return shown
 
@@ -416,7 +414,7 @@ async def test_a_task_deleted_between_being_found_crowded_and_being_looked_at_hi
         await world.db.write(segments.purge, segments.of_task(task.fid))
 
     between = Between(world.db, read=delete, named="in_place")
-    await Compaction(between, world.engine, world.store, clock=world.clock).turn()
+    await Compaction(between, world.engine, world.store, clock=world.clock, leaves_small=False).turn()
 
 
 async def test_a_task_that_cannot_be_merged_hinders_no_other(world):
@@ -437,18 +435,27 @@ class _Busy:
     def __init__(self, world, crawler, task) -> None:
         self.world, self.stream, self.task = world, crawler.stream, task
         self.running = True
+        self.uploaded = asyncio.Condition()
 
     async def upload(self):
-        for number in range(90):
+        for number in range(MOST_OF_OPEN + 6):
             await self.world.upload(self.task, [{"id": name, "n": number} for name in IDS[number % 3 :: 3]])
+            if number % 3 == 0:
+                async with self.uploaded:
+                    self.uploaded.notify_all()
         await self.world.report(self.task, 200)
         self.running = False
+        async with self.uploaded:
+            self.uploaded.notify_all()
 
     async def again_and_again(self, look):
+        """Look beside the uploads, once behind each third of them."""
         state = None
         while self.running:
             state = await look(state)
-            await asyncio.sleep(0)
+            async with self.uploaded:
+                if self.running:
+                    await self.uploaded.wait()
 
     async def compact(self, _):
         await self.world.compaction.turn()
@@ -498,7 +505,7 @@ async def test_reading_goes_on_while_uploads_come_and_files_are_merged(world):
 
 async def test_two_compactions_at_once_leave_one_merged_file_and_no_stray(world, url):
     other = Database(url)
-    second = Compaction(other, world.engine, world.store, clock=world.clock)
+    second = Compaction(other, world.engine, world.store, clock=world.clock, leaves_small=False)
     crawlers = [await world.crawler() for _ in range(3)]
     tasks = [await _uploads(world, crawler, *(["ab", "cb", "da"] * 3), code=200) for crawler in crawlers]
     before = [await versions_of(world, crawler.stream) for crawler in crawlers]
@@ -519,21 +526,25 @@ async def test_two_compactions_at_once_leave_one_merged_file_and_no_stray(world,
 
 async def test_two_processes_that_merge_an_open_task_while_it_goes_on_lose_and_repeat_nothing(world, url):
     other = Database(url)
-    second = Compaction(other, world.engine, world.store, clock=world.clock)
+    second = Compaction(other, world.engine, world.store, clock=world.clock, leaves_small=False)
     crawler = await world.crawler()
     task = await world.task(crawler)
-    running = True
+    running, uploaded = True, asyncio.Condition()
 
     async def upload():
         nonlocal running
         for number in range(2 * MOST_OF_OPEN + 20):
             await world.upload(task, [{"id": f"{number % 50:02}", "n": number}])
-        running = False
+            running = number < 2 * MOST_OF_OPEN + 19
+            async with uploaded:
+                uploaded.notify_all()
 
     async def compact(compaction):
         while running:
             await compaction.turn()
-            await asyncio.sleep(0)
+            async with uploaded:
+                if running:
+                    await uploaded.wait()
         await compaction.turn()
 
     await asyncio.gather(upload(), compact(world.compaction), compact(second))
@@ -564,10 +575,10 @@ async def test_the_sweep_leaves_garbage_to_its_readers(world):
     task = await _uploads(world, crawler, "ab", "bc", code=200)
     await world.compact()
     files = files_of(world)
-    assert await sweep(world.db, world.store, at=world.at + timedelta(days=3650)) == []
+    assert await delete_orphans(world.db, world.store, at=world.at + timedelta(days=3650)) == []
     assert files_of(world) == files
     await world.retention.delete_garbage(at=world.at + READERS_LEAVE)
-    assert await sweep(world.db, world.store, at=world.at + timedelta(days=3650)) == []
+    assert await delete_orphans(world.db, world.store, at=world.at + timedelta(days=3650)) == []
     assert files_of(world) == [row.path for row in await rows_of(world, task)]
 
 

@@ -17,13 +17,13 @@ from change_set_builders import (
     telling,
     versions_of,
 )
-from headwater.catalog import segments, streams
+from headwater.catalog import segment_tables, segments, streams
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.domain.errors import MovedMeanwhile, NotFound
 from headwater.domain.stream import Change
 from headwater.domain.task import Publish
-from headwater.streams import effects
-from headwater.streams.erasure import TRIES, Eraser
+from headwater.streams import diffs
+from headwater.streams.erasure import TRIES, DocumentErasure
 from headwater.streams.views import View
 
 
@@ -43,7 +43,7 @@ def _secret(**fields):
 
 
 def _eraser(world, db=None):
-    return Eraser(db or world.db, world.engine, world.store, clock=world.clock)
+    return DocumentErasure(db or world.db, world.engine, world.store, clock=world.clock)
 
 
 async def _empty(world):
@@ -84,7 +84,7 @@ async def test_the_text_is_in_no_file_any_more_once_the_readers_are_gone(world, 
     crawler = await world.crawler(publish=publish)
     tasks = await _everywhere(world, crawler)
     assert telling(world, SECRET)
-    erased = await world.eraser.erase(crawler.stream, ERASED)
+    erased = await world.document_erasure.erase(crawler.stream, ERASED)
     stream = await world.stream(crawler.stream)
     assert erased.version == stream.stream_version
     await _empty(world)
@@ -100,7 +100,7 @@ async def test_no_version_shows_it_and_all_else_stays_as_it_was(world, publish):
     crawler = await world.crawler(publish=publish)
     tasks = await _everywhere(world, crawler)
     before = await versions_of(world, crawler.stream)
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     await _empty(world)
     expected = [
         b"".join(line for line in one.splitlines(keepends=True) if SECRET.encode() not in line) for one in before
@@ -109,7 +109,7 @@ async def test_no_version_shows_it_and_all_else_stays_as_it_was(world, publish):
     with pytest.raises(NotFound):
         await world.reader.one(crawler.stream, View(), ERASED)
     with pytest.raises(NotFound):
-        await world.historian.versions(crawler.stream, ERASED)
+        await world.history(crawler.stream, ERASED)
     for task in tasks:
         page = await world.reader.arrivals(task.fid, after=None, limit=50)
         assert all(found.id != ERASED for found in page.docs)
@@ -126,7 +126,7 @@ async def test_an_open_task_goes_on_after_its_document_was_erased(world):
     task = await world.task(crawler)
     await world.upload(task, [{"id": "a", "n": 0}, _secret(n=1), {"id": "b", "n": 2}])
     await world.upload(task, [_secret(n=3)])
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     receipt = await world.upload(task, [{"id": "c", "n": 4}])
     assert receipt.total == 5
     found, after = [], None
@@ -149,7 +149,7 @@ async def test_a_segment_that_held_nothing_else_disappears(world):
     task = await world.task(crawler)
     await world.upload(task, [_secret()])
     await world.upload(task, [{"id": "a"}])
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     [row] = await rows_of(world, task)
     assert (row.min_id, row.max_id, row.docs) == (b"a", b"a", 1)
     await _empty(world)
@@ -160,18 +160,18 @@ async def test_of_a_task_that_brought_nothing_else_nothing_is_left_to_show_or_re
     crawler = await world.crawler()
     task = await world.done(crawler, [_secret()])
     await world.delete(task)
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert await rows_of(world, task) == []
     await world.restore(task)
     assert await world.shown(crawler.stream) == {}
-    assert (await world.effects.moves(partial(effects.deletion, fid=task.fid))).removed == 0
+    assert (await world.task_diffs.counts_of_moves(partial(diffs.of_delete, fid=task.fid))).removed == 0
 
 
 async def test_the_log_has_a_line_without_the_id(world):
     crawler = await world.crawler()
     await world.done(crawler, [_secret(), {"id": "a"}])
     await world.done(crawler, [_secret()])
-    erased = await world.eraser.erase(crawler.stream, ERASED)
+    erased = await world.document_erasure.erase(crawler.stream, ERASED)
     line = (await world.db.read(streams.log, crawler.stream, before=None, limit=1))[0]
     assert (line.change, line.version, line.docs, line.task, line.tasks) == (
         Change.ERASE,
@@ -188,7 +188,7 @@ async def test_the_readers_of_the_former_files_have_an_hour(world):
     await world.done(crawler, [_secret(), {"id": "a"}])
     documents = await world.reader.documents(crawler.stream, View())
     old = files_of(world)
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert await garbage_of(world) == old
     await world.retention.delete_garbage(at=world.at + READERS_LEAVE - timedelta(seconds=1))
     assert set(old) < set(files_of(world))
@@ -199,7 +199,7 @@ async def test_another_stream_keeps_its_document_of_that_id(world):
     crawler, other = await world.crawler(), await world.crawler()
     await world.done(crawler, [_secret()])
     await world.done(other, [_secret(v="other")])
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert (await world.shown(other.stream))[ERASED]["v"] == "other"
     assert (await world.stream(other.stream)).stream_version == 1
 
@@ -210,25 +210,25 @@ async def test_what_the_stream_does_not_hold_is_not_found_and_changes_nothing(wo
     await world.done(crawler, [{"id": "a"}, {"id": "z"}])
     files = files_of(world)
     with pytest.raises(NotFound, match="holds no document"):
-        await world.eraser.erase(crawler.stream, name)
+        await world.document_erasure.erase(crawler.stream, name)
     with pytest.raises(NotFound, match="there is no stream"):
-        await world.eraser.erase(a_stream().fid, "a")
+        await world.document_erasure.erase(a_stream().fid, "a")
     assert (files_of(world), (await world.stream(crawler.stream)).stream_version) == (files, 1)
 
 
 async def test_what_is_erased_can_be_erased_once(world):
     crawler = await world.crawler()
     await world.done(crawler, [_secret()])
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     with pytest.raises(NotFound):
-        await world.eraser.erase(crawler.stream, ERASED)
+        await world.document_erasure.erase(crawler.stream, ERASED)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "ü😀", "'; DROP", "a" * 129, "\uffff" * 100])
 async def test_any_text_can_be_erased(world, name):
     crawler = await world.crawler()
     await world.done(crawler, [{"id": name}, {"id": "other"}])
-    await world.eraser.erase(crawler.stream, name)
+    await world.document_erasure.erase(crawler.stream, name)
     assert set(await world.shown(crawler.stream)) == {"other"}
     assert await world.changes(crawler.stream, 1) == (
         2,
@@ -238,18 +238,18 @@ async def test_any_text_can_be_erased(world, name):
 
 @on("postgres")
 async def test_a_long_id_can_be_erased(world):
-    dice = random.Random(7)
-    name = "".join(chr(dice.randrange(0x4E00, 0x9FFF)) for _ in range(2_000))
+    rng = random.Random(7)
+    name = "".join(chr(rng.randrange(0x4E00, 0x9FFF)) for _ in range(2_000))
     crawler = await world.crawler()
     await world.done(crawler, [{"id": name}, {"id": "other"}])
-    await world.eraser.erase(crawler.stream, name)
+    await world.document_erasure.erase(crawler.stream, name)
     assert set(await world.shown(crawler.stream)) == {"other"}
 
 
 async def test_those_who_follow_are_told_of_a_delete_once(world):
     crawler = await world.crawler()
     await world.done(crawler, [_secret(), {"id": "a"}])
-    erased = await world.eraser.erase(crawler.stream, ERASED)
+    erased = await world.document_erasure.erase(crawler.stream, ERASED)
     delete = {"id": ERASED, "op": "delete", "doc": None, "task": None}
     assert await world.changes(crawler.stream, 1) == (erased.version, [delete])
     await world.done(crawler, [{"id": "b"}])
@@ -263,7 +263,7 @@ async def test_those_who_follow_are_told_of_a_delete_once(world):
 async def test_those_who_follow_are_not_told_of_what_was_uploaded_again_since(world):
     crawler = await world.crawler()
     await world.done(crawler, [_secret()])
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     again = await world.done(crawler, [{"id": ERASED, "text": "new"}])
     assert [(one["op"], one["doc"]["text"]) for one in (await world.changes(crawler.stream, 1))[1]] == [
         ("upsert", "new")
@@ -271,7 +271,7 @@ async def test_those_who_follow_are_not_told_of_what_was_uploaded_again_since(wo
     await world.delete(again)
     assert [one["op"] for one in (await world.changes(crawler.stream, 1))[1]] == ["delete"]
     assert [one["op"] for one in (await world.changes(crawler.stream, 3))[1]] == ["delete"]
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert [one["op"] for one in (await world.changes(crawler.stream, 1))[1]] == ["delete"]
 
 
@@ -279,7 +279,7 @@ async def test_who_never_saw_the_document_is_not_told_its_id(world):
     crawler = await world.crawler()
     await world.done(crawler, [{"id": "a"}])
     await world.done(crawler, [_secret()])
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     for since in (0, 1):
         _, changes = await world.changes(crawler.stream, since)
         assert ERASED not in {change["id"] for change in changes}
@@ -289,7 +289,7 @@ async def test_who_was_told_before_that_it_went_is_not_told_again(world):
     crawler = await world.crawler()
     task = await world.done(crawler, [_secret(), {"id": "a"}])
     await world.delete(task)
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert await world.changes(crawler.stream, 2) == (3, [])
 
 
@@ -302,9 +302,9 @@ async def test_the_versions_that_were_erased_are_those_that_history_told(world):
     await world.delete(task)
     await world.restore(task)
     await world.compact()
-    told = await world.historian.versions(crawler.stream, ERASED)
+    told = await world.history(crawler.stream, ERASED)
     assert len(told) == 2
-    assert (await world.eraser.erase(crawler.stream, ERASED)).docs == 2
+    assert (await world.document_erasure.erase(crawler.stream, ERASED)).docs == 2
 
 
 async def _uploaded(world, crawler, _task):
@@ -330,7 +330,7 @@ async def _put_back(world, _crawler, task):
 
 
 async def _erased(world, crawler, _task):
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     return set()
 
 
@@ -349,7 +349,7 @@ async def test_what_comes_in_between_makes_it_begin_anew_and_leaves_no_stray(wor
     assert telling(world, SECRET) == []
     tasks = {path.split("task=")[1].split("/")[0] for path in files_of(world)}
     rows = await world.db.read(
-        lambda tx: [segments.ever_holding(tx, crawler.stream, name) for name in ("a", "b", "late")]
+        lambda tx: [segment_tables.holding(tx, crawler.stream, name).segments for name in ("a", "b", "late")]
     )
     assert set(files_of(world)) == {row.path for found in rows for row in found}
     assert task.fid in tasks
@@ -415,7 +415,7 @@ async def test_it_gives_up_when_files_are_merged_again_and_again_and_leaves_no_s
     await _empty(world)
     assert files_of(world) == [row.path for row in await rows_of(world, task)]
     assert (await world.stream(crawler.stream)).stream_version == 1
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert set(await world.shown(crawler.stream)) == {"a"}
 
 
@@ -458,7 +458,7 @@ async def test_uploads_and_compaction_go_on_beside_it(world):
 
     compacting = asyncio.create_task(compact())
     loading = [asyncio.create_task(upload(name)) for name in "abxy"]
-    erased = await world.eraser.erase(crawler.stream, ERASED)
+    erased = await world.document_erasure.erase(crawler.stream, ERASED)
     await asyncio.gather(*loading)
     running = False
     await compacting
@@ -494,7 +494,7 @@ async def test_what_is_garbage_already_is_gone_with_its_hour(world):
         await world.upload(task, [_secret(v=number), {"id": "a"}])
     await world.report(task, 200)
     await world.compact()
-    await world.eraser.erase(crawler.stream, ERASED)
+    await world.document_erasure.erase(crawler.stream, ERASED)
     assert len(telling(world, SECRET)) == 3
     await _empty(world)
     assert telling(world, SECRET) == []
@@ -517,7 +517,7 @@ async def test_what_was_kept_aside_of_an_erased_document_is_erased_too(world):
         b"annotation",
     ]
     await world.upload(task, b"\n".join(lines), lenient=True, key="k")
-    erased = await world.eraser.erase(crawler.stream, "ann")
+    erased = await world.document_erasure.erase(crawler.stream, "ann")
     assert (erased.docs, erased.rejects) == (1, 4)
     assert [reject.raw for reject in await world.rejects(task)] == lines[5:]
     assert (await world.now(task)).rejected == 3
@@ -530,11 +530,11 @@ async def test_a_document_of_which_nothing_was_ever_taken_can_be_erased(world):
     task = await world.task(crawler)
     await world.upload(task, b'{"id": "\\u00fc", "n": "secret"}\n{"id": "b"}\n', lenient=True)
     version = (await world.stream(crawler.stream)).stream_version
-    erased = await world.eraser.erase(crawler.stream, "ü")
+    erased = await world.document_erasure.erase(crawler.stream, "ü")
     assert (erased.docs, erased.rejects, erased.version) == (0, 1, version)
     assert await world.rejects(task) == []
     with pytest.raises(NotFound):
-        await world.eraser.erase(crawler.stream, "ü")
+        await world.document_erasure.erase(crawler.stream, "ü")
 
 
 async def test_what_other_streams_kept_aside_is_left_alone(world):
@@ -542,5 +542,5 @@ async def test_what_other_streams_kept_aside_is_left_alone(world):
     tasks = [await world.task(crawler) for crawler in (here, there)]
     for task in tasks:
         await world.upload(task, b'{"id": "a", "n": "x"}\n', lenient=True)
-    await world.eraser.erase(here.stream, "a")
+    await world.document_erasure.erase(here.stream, "a")
     assert [len(await world.rejects(task)) for task in tasks] == [0, 1]

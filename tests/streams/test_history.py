@@ -5,19 +5,20 @@ from datetime import timedelta
 import pytest
 
 from builders import an_external
-from change_set_builders import rows_of
+from change_set_builders import counted_statements, rows_of
 from headwater.catalog import objects
 from headwater.catalog.objects import EXTERNALS
 from headwater.domain.errors import NotFound
 from headwater.domain.parameter import Parameter, ParameterType
 from headwater.domain.task import Publish
+from headwater.lake import lookup, page_size
 from headwater.streams.history import Standing
 
 WORD = Parameter(name="word", type=ParameterType.STRING)
 
 
 async def _history(world, crawler, doc_id="a"):
-    return await world.historian.versions(crawler.stream, doc_id)
+    return await world.history(crawler.stream, doc_id)
 
 
 async def _told(world, crawler, doc_id="a"):
@@ -268,7 +269,7 @@ async def test_what_never_was_is_not_found(world, name):
     with pytest.raises(NotFound, match="keeps no version"):
         await _history(world, crawler, name)
     with pytest.raises(NotFound, match="there is no stream"):
-        await world.historian.versions("x", "a")
+        await world.history("x", "a")
 
 
 async def test_the_order_is_that_of_the_stream_not_of_the_ids_of_tasks(world):
@@ -290,3 +291,40 @@ async def test_the_order_is_that_of_the_stream_not_of_the_ids_of_tasks(world):
         ("newer", Standing.COVERED),
         ("old", Standing.REPLACED),
     ]
+
+
+async def test_the_catalog_is_asked_as_often_whatever_the_number_of_runs(world):
+    crawler = await world.crawler()
+    asked = []
+    for runs in (1, 6):
+        for _ in range(runs):
+            await _uploads(world, crawler, "x", code=200)
+        await _history(world, crawler)  # from now on, the segments of the stream are cached
+        with counted_statements(world.db) as statements:
+            found = await _history(world, crawler)
+        asked.append((len(found), len(statements)))
+    assert [versions for versions, _ in asked] == [1, 7]
+    assert asked[0][1] == asked[1][1]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize("text", [1000, 32 << 20], ids=["large documents", "small documents"])
+async def test_the_pages_of_a_history_are_all_versions_newest_first(world, monkeypatch, limit, text):
+    for module in (page_size, lookup):
+        monkeypatch.setattr(module, "PAGE_TEXT", text)
+    crawler = await world.crawler()
+    for number in range(4):
+        await world.done(crawler, [{"id": "a", "v": 2 * number, "x": "x" * 600}, {"id": "a", "v": 2 * number + 1}])
+    whole = await _history(world, crawler)
+    before, found, totals = None, [], set()
+    while True:
+        page = await world.document_history.page(crawler.stream, "a", before=before, limit=limit)
+        assert 0 < len(page.versions) <= limit
+        found += page.versions
+        totals.add(page.total)
+        before = page.next_before
+        if before is None:
+            break
+    assert totals == {len(found)}
+    assert [one.text for one in found][: len(whole)] == [one.text for one in whole]
+    assert [json.loads(one.text)["v"] for one in found if one.standing is Standing.SHOWN] == [7]

@@ -1,19 +1,19 @@
 import asyncio
-from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import text
 
-from builders import AT, a_segment
+from builders import AT
 from change_set_builders import Between, Holding, files_of, garbage_of, on, rows_of, telling, versions_of
 from headwater.catalog import tables
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.domain.errors import TaskPurged, VersionForgotten
 from headwater.domain.task import Publish
-from headwater.lifecycle import actions
+from headwater.lifecycle import tasks as task_actions
+from headwater.streams.counters import DocumentCounter
 from headwater.streams.retention import Purged, Retention
-from headwater.streams.tally import Tally
+from lakes import needs_directory
 
 
 @pytest.fixture(autouse=True)
@@ -90,14 +90,14 @@ async def test_a_purged_version_is_refused_rather_than_shown_in_part(world):
 async def test_one_purged_task_cannot_be_restored_and_its_summary_stays(world):
     crawler = await world.crawler()
     task = await _done(world, crawler, "word")
-    await Tally(world.db, world.engine).turn()
+    await DocumentCounter(world.db, world.engine).turn()
     summary = (await world.now(task)).summary
     assert summary.added == 2
     await world.delete(task)
     await world.purge()
     with pytest.raises(TaskPurged, match="cannot come back"):
         await world.restore(task)
-    await Tally(world.db, world.engine).turn()
+    await DocumentCounter(world.db, world.engine).turn()
     stored = await world.now(task)
     assert (stored.summary, stored.removed_at is not None) == (summary, True)
 
@@ -239,7 +239,7 @@ async def test_a_stream_that_never_removed_anything_loses_nothing_but_remembers_
     with pytest.raises(VersionForgotten):
         await world.shown(crawler.stream, 2)
     assert len(await world.shown(crawler.stream, 3)) == 2
-    assert len(await world.historian.versions(crawler.stream, "a")) == 3
+    assert len(await world.history(crawler.stream, "a")) == 3
     assert await world.purge() == Purged()
 
 
@@ -275,6 +275,7 @@ async def test_garbage_that_is_gone_already_is_forgotten(world):
     assert await garbage_of(world) == []
 
 
+@needs_directory
 async def test_a_file_that_cannot_be_deleted_keeps_no_other_from_it(world):
     crawler = await world.crawler()
     for word in ("one", "two"):
@@ -322,7 +323,7 @@ async def test_a_task_that_is_being_restored_while_it_is_purged_keeps_its_docume
     task = await _done(world, crawler, "word")
     await world.delete(task)
     holding = Holding(world.db, before="INSERT INTO segments")
-    async with holding.at_rest(holding.write(actions.restore, task.fid, at=world.at)):
+    async with holding.at_rest(holding.write(task_actions.restore, task.fid, at=world.at)):
         purging = asyncio.create_task(world.retention.purge(before=world.at, at=world.at, leave=timedelta(0)))
         await asyncio.wait([purging], timeout=1)
     await purging
@@ -336,8 +337,11 @@ async def test_very_many_files_can_be_purged_at_once(world):
     crawler = await world.crawler()
     task = await _done(world, crawler, "word")
     await world.delete(task)
-    rows = [asdict(a_segment(task, removed_version=2)) for _ in range(66_000)]
-    await world.db.write(lambda tx: tx.execute(insert(tables.segments), rows).rowcount)
+    copied = {"fid": "lpad(n::text, 32, '0')", "path": "'streams/' || n"}
+    columns = [column.name for column in tables.segments.c]
+    values = ", ".join(copied.get(name, name) for name in columns)
+    many = f"INSERT INTO segments ({', '.join(columns)}) SELECT {values} FROM segments, generate_series(1, 66000) n"
+    await world.db.write(lambda tx: tx.execute(text(many)).rowcount)
     purged = await world.retention.purge(before=world.at, at=world.at, leave=READERS_LEAVE)
     assert purged.files == 66_001
 

@@ -1,43 +1,47 @@
-/** The calls of somebody with an API key. */
+/** HTTP calls authorized by an API key. */
 
 import { bearer, httpUrl } from "./endpoint.js";
-import { textOf } from "./json.js";
-import { NoAnswer, mayPass, persist, send, taken } from "./transport.js";
+import { exactlyParsed, textOf } from "./json.js";
+import { segment, wellFormed } from "./paths.js";
+import { NoAnswer, isTransientStatus, retry, send, successBody } from "./transport.js";
 
 /** @typedef {import("./transport.js").Answer} Answer */
 /** @typedef {string | number | boolean | null | undefined} Value */
 /** @typedef {Record<string, Value | Value[]>} Query */
 
-/** Objects on a page of a list. */
-const LONGEST_PAGE = 1000;
+/** Page size of lists; the server's maximum. */
+const MAX_PAGE_SIZE = 1000;
 
 export class Api {
-  /** Without a slash at its end. */
+/** Base URL, without a trailing slash. */
   url;
   authorization;
-  /** Seconds for which a call is tried again. */
-  patience;
-  /** Seconds that one try may take. */
+  /** Seconds for which a failed call is retried. */
+  retryFor;
+  /** Timeout of one attempt, in seconds. */
   timeout;
+  /** Parses response bodies. @type {(text: string) => any} */
+  parse;
 
   /**
    * @param {string | URL} url
    * @param {string} key
-   * @param {{patience: number, timeout: number}} how
+   * @param {{retryFor: number, timeout: number, exactIntegers?: boolean}} how
    */
-  constructor(url, key, { patience, timeout }) {
+  constructor(url, key, { retryFor, timeout, exactIntegers = false }) {
     const { origin, pathname } = httpUrl(url);
     this.url = origin + pathname.replace(/\/+$/, "");
     this.authorization = bearer(key);
-    this.patience = patience;
+    this.retryFor = retryFor;
     this.timeout = timeout;
+    this.parse = exactIntegers ? exactlyParsed : JSON.parse;
   }
 
   /**
-   * Make a call, and again while it may come to something and cannot do anything twice.
+   * Make a call. It is retried while the failure is transient and repeating it is safe.
    *
    * @param {"GET" | "POST" | "PUT" | "DELETE"} method
-   * @param {string[]} path Its parts, not encoded yet.
+   * @param {string[]} path Path segments, not yet URL-encoded.
    * @param {{query?: Query, json?: unknown}} [what]
    * @returns {Promise<{status: number, body: Record<string, any>}>}
    */
@@ -46,20 +50,21 @@ export class Api {
     if (json !== undefined) headers.set("Content-Type", "application/json");
     const url = this.address(path, query);
     const text = textOf(json);
-    const request = { method, url, headers, timeout: this.timeout, ...(text === undefined ? {} : { body: text }) };
-    const again = method === "POST" ? wasNotTaken : mayBeTaken;
-    const answer = await persist(() => send(request), { again, patience: this.patience });
-    return { status: answer.status, body: taken(answer) };
+    const { timeout, parse } = this;
+    const request = { method, url, headers, timeout, parse, ...(text === undefined ? {} : { body: text }) };
+    const again = method === "POST" ? hadNoEffect : isTransient;
+    const answer = await retry(() => send(request), { again, retryFor: this.retryFor });
+    return { status: answer.status, body: successBody(answer) };
   }
 
   /**
-   * List objects, page after page.
+   * Iterate over a list, fetching page after page.
    *
    * @param {string[]} path
    * @param {Query} query
    * @returns {AsyncGenerator<any, void, undefined>}
    */
-  async *pages(path, { limit = LONGEST_PAGE, ...query }) {
+  async *pages(path, { limit = MAX_PAGE_SIZE, ...query }) {
     let cursor = null;
     do {
       /** @type {{body: Record<string, any>}} */
@@ -71,30 +76,30 @@ export class Api {
 
   /**
    * @param {string[]} path
-   * @param {Query} [query] What is null or undefined in it is left out; a list is a parameter given several times.
+   * @param {Query} [query] Null and undefined are omitted; an array repeats its parameter.
    */
   address(path, query = {}) {
     const search = new URLSearchParams();
     for (const [name, values] of Object.entries(query)) {
       for (const value of Array.isArray(values) ? values : [values]) {
-        if (value !== null && value !== undefined) search.append(name, String(value));
+        if (value !== null && value !== undefined) search.append(name, wellFormed(value));
       }
     }
-    return `${this.url}/${path.map(encodeURIComponent).join("/")}${search.size > 0 ? `?${search}` : ""}`;
+    return `${this.url}/${path.map(segment).join("/")}${search.size > 0 ? `?${search}` : ""}`;
   }
 }
 
 /** @param {Answer | NoAnswer} failure */
-function mayBeTaken(failure) {
-  return failure instanceof NoAnswer || mayPass(failure);
+function isTransient(failure) {
+  return failure instanceof NoAnswer || isTransientStatus(failure);
 }
 
 /**
- * Whether a call is certain to have done nothing, and may do it yet.
+ * Whether a call certainly had no effect, so that even a POST may be retried.
  *
  * @param {Answer | NoAnswer} failure
  */
-function wasNotTaken(failure) {
+function hadNoEffect(failure) {
   if (failure instanceof NoAnswer) return failure.neverConnected;
   return failure.status === 429 || failure.status === 503;
 }

@@ -1,19 +1,19 @@
-/** A crawler that Headwater starts: the two calls that it makes, as a handler for node:http and Express. */
+/** Request handler for a crawler that Headwater starts (an external crawler, EC), for node:http and Express. */
 
 import { httpUrl, parted } from "./endpoint.js";
-import { Runs } from "./runs.js";
+import { RunQueue } from "./queue.js";
 
-/** @typedef {import("./runs.js").Crawl} Crawl */
-/** @typedef {import("./runs.js").Order} Order */
+/** @typedef {import("./queue.js").Crawl} Crawl */
+/** @typedef {import("./queue.js").StartRequest} StartRequest */
 /** @typedef {import("./writer.js").WriterOptions} WriterOptions */
 
 /**
  * @typedef {object} CrawlerRequest
- * What is asked of a request; node:http's and Express's have it.
+ * The part of a request that the handler uses; requests of node:http and Express have it.
  * @property {string | undefined} [method]
- * @property {string | undefined} [url] Below the place where the handler is mounted.
+ * @property {string | undefined} [url] Path and query, relative to where the handler is mounted.
  * @property {Record<string, string | string[] | undefined>} headers
- * @property {any} [body] What a body parser made of the body.
+ * @property {any} [body] The body, if a body parser has read it.
  * @property {boolean} [readableEnded]
  * @property {(event: any, listener: (...args: any[]) => void) => unknown} on
  * @property {() => unknown} resume
@@ -24,24 +24,24 @@ import { Runs } from "./runs.js";
  * @property {(text: string) => unknown} end
  *
  * @typedef {object} CrawlerOptions
- * @property {Crawl} crawl Crawls one task. When it returns, the task is done; when it raises, it has failed.
- * @property {number} [concurrency] Tasks that are crawled at once (4).
- * @property {number} [queue] Tasks that wait for their turn (100); beyond them Headwater is told to come back.
- * @property {(request: any) => unknown} [authorize] Whether it is Headwater's; may be a promise. Absent, all are.
- * @property {(string | URL)[]} [backends] Where tasks may upload to, as origins. Absent, wherever the request says.
- * @property {number} [maxBody] Bytes of a request (8 MiB).
- * @property {Omit<WriterOptions, "signal">} [writer] For the writer of each task.
- * @property {(error: unknown, task: {fid: string}) => void} [onError] Is told of tasks that failed, and
- *   with an empty fid of calls that did; absent, it goes to the console.
+ * @property {Crawl} crawl Crawls one task. When it returns, the task is done; when it throws, the task has failed.
+ * @property {number} [concurrency] Maximum number of concurrent tasks (4).
+ * @property {number} [queue] Maximum number of queued tasks (100); beyond it, the answer is 503 with Retry-After.
+ * @property {(request: any) => unknown} [authorize] Whether to accept a request; may be async. Absent, all are.
+ * @property {(string | URL)[]} [backends] Origins that tasks may upload to. Absent, any origin in the request.
+ * @property {number} [maxBody] Maximum size of a request body, in bytes (8 MiB).
+ * @property {Omit<WriterOptions, "signal">} [writer] Options of each task's writer.
+ * @property {(error: unknown, task: {fid: string}) => void} [onError] Called when a task fails, and
+ *   with an empty fid when a request fails. Absent, the error is logged to the console.
  *
  * @typedef {((request: CrawlerRequest, response: CrawlerResponse) => Promise<void>)
  *   & {shutdown: (options?: {grace?: number}) => Promise<void>}} CrawlerHandler
  */
 
-/** Seconds after which Headwater is to come back. It comes five times within about a minute. */
-const COME_BACK = 15;
+/** `Retry-After` of a 503, in seconds. Headwater tries five times within about a minute. */
+const RETRY_AFTER = 15;
 
-/** What is not done, as the answer says it. */
+/** An error response. */
 class Refusal extends Error {
   /**
    * @param {number} status
@@ -58,8 +58,8 @@ class Refusal extends Error {
 /**
  * Return a handler for `POST /task` and `PATCH /task/{fid}/status`.
  *
- * A task is accepted at once and crawled behind the answer. What comes while all places are taken waits for its turn,
- * since Headwater gives a task up that is refused for about a minute.
+ * A task is accepted at once and crawled after the response. When `concurrency` tasks are running, new ones are
+ * queued, because Headwater fails a task that is refused for about a minute.
  *
  * @param {CrawlerOptions} options
  * @returns {CrawlerHandler}
@@ -75,26 +75,26 @@ export function externalCrawler({
   onError = (error, { fid }) => console.error(fid ? `task ${fid} failed:` : "a call failed:", error),
 }) {
   if (typeof crawl !== "function") throw new TypeError("crawl is the function that crawls a task");
-  const runs = new Runs({ crawl, concurrency, queue, writer, onError });
+  const runs = new RunQueue({ crawl, concurrency, queue, writer, onError });
   const origins = backends && new Set(backends.map((backend) => httpUrl(backend).origin));
   let isDown = false;
 
   /** @param {CrawlerRequest} request @param {string | undefined} query */
   async function begin(request, query) {
-    const order = orderOf(await bodyOf(request, maxBody), new URLSearchParams(query).get("version"));
-    const { origin } = httpUrl(order.endpoint);
+    const start = startRequestOf(await bodyOf(request, maxBody), new URLSearchParams(query).get("version"));
+    const { origin } = httpUrl(start.endpoint);
     if (origins && !origins.has(origin)) throw new Refusal(403, `this crawler does not upload to ${origin}`);
-    const message = isDown ? undefined : runs.begin(order);
+    const message = isDown ? undefined : runs.begin(start);
     if (message === undefined) {
       const why = isDown ? "this crawler is being shut down" : "too many tasks wait already";
-      throw new Refusal(503, why, { "Retry-After": String(COME_BACK) });
+      throw new Refusal(503, why, { "Retry-After": String(RETRY_AFTER) });
     }
-    return { callback: `/task/${order.fid}`, status: { code: 102, message } };
+    return { callback: `/task/${start.fid}`, status: { code: 102, message } };
   }
 
   /** @param {CrawlerRequest} request @param {string} fid */
   async function end(request, fid) {
-    // A call without a body ends a task as well.
+    // The body is optional.
     const hasBody = request.headers["content-length"] !== "0" && request.body !== "";
     const { message } = hasBody ? await bodyOf(request, maxBody) : { message: undefined };
     const why = typeof message === "string" && message ? message : "the task was ended";
@@ -125,7 +125,7 @@ export function externalCrawler({
         const refusal = error instanceof Refusal ? error : new Refusal(500, "the crawler failed");
         if (refusal !== error) onError(error, { fid: "" });
         const { status, message, headers } = refusal;
-        // What was not read yet is thrown away, so that the answer is heard by whoever still sends.
+        // Drain the rest of the body: a client that is still sending reads no response.
         request.resume();
         respond(response, status, { success: false, messages: [message] }, headers);
       }
@@ -158,9 +158,9 @@ function respond(response, status, body, headers = {}) {
 /**
  * @param {any} body
  * @param {string | null} version
- * @returns {Order}
+ * @returns {StartRequest}
  */
-function orderOf(body, version) {
+function startRequestOf(body, version) {
   const { fid, params, credential, endpoint, token } = body;
   if (typeof fid !== "string" || !/^[\w-]{1,100}$/.test(fid))
     throw new Refusal(400, "/fid: the fid of a task is expected");
@@ -189,15 +189,15 @@ function isObject(value) {
 }
 
 /**
- * Return the JSON object that a request holds.
+ * Return the JSON object in a request's body.
  *
  * @param {CrawlerRequest} request
- * @param {number} most Bytes that are read of it.
+ * @param {number} most Maximum size in bytes.
  * @returns {Promise<Record<string, any>>}
  */
 async function bodyOf(request, most) {
   const { body } = request;
-  // A parser that did not feel called upon leaves an empty object, and the stream as it was.
+  // A body parser that skips a content type leaves an empty object and an unread stream.
   const isParsed = body !== undefined && (request.readableEnded !== false || Object.keys(body ?? {}).length > 0);
   const given = isParsed ? body : await read(request, most);
   const parsed = typeof given === "string" || given instanceof Uint8Array ? parse(given) : given;

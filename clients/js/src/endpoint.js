@@ -1,17 +1,18 @@
-/** Where a task is reached, and the token that proves whose call it is. */
+/** Parsing of a task's endpoint and token. */
 
 /**
- * Take an endpoint apart: the token goes into a header, and never into a path that a log on the way may keep.
+ * Split an endpoint into its URL and its token. The token is sent in a header, because paths are logged.
  *
  * @param {string | URL} endpoint `…/actions/tasks/{fid}.{token}`, or without the token.
- * @param {string | undefined} token Goes before one in the endpoint. A key with the scope `write` does as well.
+ * @param {string | undefined} token Takes precedence over the one in the endpoint; may be an API key with the
+ *   scope `write`.
  * @returns {{url: string, fid: string, token: string}} `url` has no token; `/upload` is appended to it.
- * @throws {TypeError} It is no such URL, or there is no token.
+ * @throws {TypeError} The URL is invalid, or there is no token.
  */
 export function parted(endpoint, token) {
   const url = httpUrl(endpoint);
   const path = url.pathname.replace(/\/+$/, "");
-  const [, before, fid, secret] = /^(.*\/)([^/.]+)(?:\.([^/]*))?$/.exec(path) ?? [];
+  const [, before, fid, secret] = /^(.*\/actions\/tasks\/)([\w-]+)(?:\.([^/]*))?$/.exec(path) ?? [];
   if (fid === undefined) throw new TypeError("the endpoint is not that of a task, …/actions/tasks/{fid}.{token}");
   const proof = token || secret;
   if (!proof) throw new TypeError("there is no token: neither in the endpoint, as …/{fid}.{token}, nor beside it");
@@ -20,10 +21,10 @@ export function parted(endpoint, token) {
 }
 
 /**
- * Return what a token or a key is sent as.
+ * Return the `Authorization` header for a token or key.
  *
  * @param {string} secret
- * @throws {TypeError} It is none; found now, it is not taken for a connection that does not come about.
+ * @throws {TypeError} It is malformed. Checked here, because `fetch` would report it as a failed connection.
  */
 export function bearer(secret) {
   if (!/^[\x21-\x7e]+$/.test(secret)) throw new TypeError("a token or key is one word of ASCII characters");
@@ -33,10 +34,10 @@ export function bearer(secret) {
 /**
  * @param {string | URL} text
  * @returns {URL}
- * @throws {TypeError} It is none that `fetch` takes.
+ * @throws {TypeError} It is not a URL that `fetch` accepts.
  */
 export function httpUrl(text) {
-  // What it was is not told: it may hold a token.
+  // The URL is left out of the message: it may contain a token.
   if (!URL.canParse(String(text))) throw new TypeError("the address is not a URL");
   const url = new URL(text);
   if (url.protocol !== "http:" && url.protocol !== "https:") throw new TypeError("the address is not http or https");

@@ -1,5 +1,5 @@
 /**
- * What can go wrong. Each `type` of docs/reference/errors.md has the class that bears its name.
+ * Error classes. Each problem `type` in docs/reference/errors.md has a class of the same name.
  *
  *     Error
  *     └── HeadwaterError
@@ -15,6 +15,7 @@
  *         │   ├── TaskClosed
  *         │   ├── TaskRemoved
  *         │   ├── TaskPurged
+ *         │   ├── RunSettled
  *         │   ├── NothingToPublish
  *         │   ├── NoLogin
  *         │   ├── LoginUnfinished
@@ -27,22 +28,28 @@
  *         ├── TooLarge
  *         │   ├── UploadTooLarge
  *         │   ├── DocumentTooLarge
- *         │   └── RequestTooLarge
+ *         │   ├── RequestTooLarge
+ *         │   └── HeaderTooLarge
+ *         ├── RequestTimedOut
  *         ├── NotUnderstood
  *         │   ├── ContentTypeUnknown
  *         │   └── EncodingUnknown
  *         ├── NotAuthenticated
  *         ├── NotAllowed
+ *         ├── OriginNotAllowed
  *         ├── NotFound
  *         ├── MethodNotAllowed
  *         ├── VersionMismatch
  *         ├── KeyReused
  *         ├── Internal
- *         ├── Unavailable          also: gave up after trying for long enough
- *         ├── TaskAlreadyRunning   a task was to begin, and the crawler has an open one
+ *         ├── NoRoom
+ *         ├── SegmentDamaged
+ *         ├── Unavailable          also: gave up after retrying for `retryFor` seconds
+ *         ├── TaskAlreadyRunning   no task was started: the crawler has an open one
  *         ├── TaskGone             a writer's task was deleted, stopped or retried
  *         ├── DocumentRejected     a writer's upload was refused because of a document
- *         ├── NotJson              a document cannot be JSON; nothing was sent
+ *         ├── NotJson              a document cannot be written as JSON; nothing was sent
+ *         ├── Unsendable           an id or other value cannot be sent in a request; nothing was sent
  *         └── WriterClosed         a writer was used after it was closed
  */
 
@@ -50,57 +57,57 @@
 /** @typedef {import("./types.js").Task} Task */
 
 /**
- * What an answer told of an error; all of it may be absent, since not each error is an answer.
+ * Fields of an error response; all are absent if the error did not come from a response.
  *
- * @typedef {object} Told
- * @property {number | null} [status] The status of the answer.
+ * @typedef {object} ProblemFields
+ * @property {number | null} [status] HTTP status.
  * @property {string | null} [type] The problem's `type`.
- * @property {string | null} [title] The kind of error, for people.
- * @property {string | null} [detail] What happened, to what, and how to mend it.
- * @property {string[]} [messages] The single faults, one line each.
- * @property {Fault[]} [errors] The single faults for programs, 100 at most.
- * @property {string | null} [requestId] Stands in the server's log too.
- * @property {unknown} [cause] The error behind this one.
+ * @property {string | null} [title] The kind of error, human-readable.
+ * @property {string | null} [detail] What happened, to what, and how to fix it.
+ * @property {string[]} [messages] The individual errors, one line each.
+ * @property {Fault[]} [errors] The individual errors, structured; at most 100.
+ * @property {string | null} [requestId] The request's id in the server's log.
+ * @property {unknown} [cause] The underlying error.
  */
 
-/** Headwater cannot do what it was asked, or was not asked well. */
+/** Base class of all errors of this package. */
 export class HeadwaterError extends Error {
   /**
-   * @param {string} message For people.
-   * @param {Told} [told]
+   * @param {string} message Human-readable.
+   * @param {ProblemFields} [fields]
    */
-  constructor(message, told = {}) {
-    super(message, told.cause === undefined ? undefined : { cause: told.cause });
-    /** The status of the answer; null if there was none. */
-    this.status = told.status ?? null;
-    /** The problem's `type`, a URL that never changes its meaning; null if the answer was not Headwater's. */
-    this.type = told.type ?? null;
-    /** The kind of error, for people. */
-    this.title = told.title ?? null;
-    /** What happened, to what, and how to mend it. */
-    this.detail = told.detail ?? message;
-    /** The single faults, one line each. */
-    this.messages = told.messages ?? [];
-    /** The single faults for programs, 100 at most. */
-    this.errors = told.errors ?? [];
-    /** Stands in the server's log too. */
-    this.requestId = told.requestId ?? null;
+  constructor(message, fields = {}) {
+    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    /** HTTP status; null if there was no response. */
+    this.status = fields.status ?? null;
+    /** The problem's `type`, a URL that never changes its meaning; null if the response was not Headwater's. */
+    this.type = fields.type ?? null;
+    /** The kind of error, human-readable. */
+    this.title = fields.title ?? null;
+    /** What happened, to what, and how to fix it. */
+    this.detail = fields.detail ?? message;
+    /** The individual errors, one line each. */
+    this.messages = fields.messages ?? [];
+    /** The individual errors, structured; at most 100. */
+    this.errors = fields.errors ?? [];
+    /** The request's id in the server's log. */
+    this.requestId = fields.requestId ?? null;
   }
 }
 
-/** What was sent is not what it should be. */
+/** The request is invalid. */
 export class Invalid extends HeadwaterError {}
 /** Request is invalid. */
 export class RequestInvalid extends Invalid {}
 /** Parameters do not fit the External. */
 export class ParametersInvalid extends Invalid {}
-/** External's definition does not hold together. */
+/** External's definition is invalid. */
 export class SchemaInvalid extends Invalid {}
 /** Upload is not newline-delimited JSON. */
 export class UploadBroken extends Invalid {}
-/** Stream version is not kept any more. */
+/** Stream version has been purged. */
 export class VersionForgotten extends Invalid {}
-/** Events are not kept any more. */
+/** Events have been purged. */
 export class EventForgotten extends Invalid {}
 /** Document is invalid. */
 export class DocumentInvalid extends HeadwaterError {}
@@ -112,25 +119,27 @@ export class TaskClosed extends Conflict {}
 export class TaskRemoved extends Conflict {}
 /** Task's documents are purged. */
 export class TaskPurged extends Conflict {}
+/** Run is settled. */
+export class RunSettled extends Conflict {}
 /** Task has nothing to publish. */
 export class NothingToPublish extends Conflict {}
-/** Nobody logs in at this External's crawler. */
+/** The External does not use OAuth. */
 export class NoLogin extends Conflict {}
 /** Login at the crawler is not finished. */
 export class LoginUnfinished extends Conflict {}
-/** Crawler's OAuth service answers what cannot be used. */
+/** The crawler's OAuth service returned an unusable response. */
 export class LoginUnusable extends Conflict {}
-/** Stream has a crawler already. */
+/** Stream already has a crawler. */
 export class StreamTaken extends Conflict {}
 /** Object is in use. */
 export class InUse extends Conflict {}
 /** Webhook is disabled. */
 export class WebhookDisabled extends Conflict {}
-/** Object was changed by somebody else in the meantime. */
+/** Object was changed concurrently. */
 export class MovedMeanwhile extends Conflict {}
-/** An upload with this Idempotency-Key is still under way. */
+/** An upload with this Idempotency-Key is still in progress. */
 export class UploadInFlight extends Conflict {}
-/** What was sent is over a limit. */
+/** The request exceeds a limit. */
 export class TooLarge extends HeadwaterError {}
 /** Upload is over its limit. */
 export class UploadTooLarge extends TooLarge {}
@@ -138,17 +147,23 @@ export class UploadTooLarge extends TooLarge {}
 export class DocumentTooLarge extends TooLarge {}
 /** Request body is over its limit. */
 export class RequestTooLarge extends TooLarge {}
-/** The form in which it was sent is not understood. */
+/** Request header is over its limit. */
+export class HeaderTooLarge extends TooLarge {}
+/** Request did not arrive in time. */
+export class RequestTimedOut extends HeadwaterError {}
+/** Unsupported content type or encoding. */
 export class NotUnderstood extends HeadwaterError {}
-/** Content type is not understood. */
+/** Content type is not supported. */
 export class ContentTypeUnknown extends NotUnderstood {}
-/** Content encoding is not understood. */
+/** Content encoding is not supported. */
 export class EncodingUnknown extends NotUnderstood {}
 /** Key or token is missing or wrong. */
 export class NotAuthenticated extends HeadwaterError {}
 /** Key lacks the scope for this. */
 export class NotAllowed extends HeadwaterError {}
-/** There is no such object. */
+/** Pages of this origin may not call this. */
+export class OriginNotAllowed extends HeadwaterError {}
+/** Object does not exist. */
 export class NotFound extends HeadwaterError {}
 /** Method is not allowed here. */
 export class MethodNotAllowed extends HeadwaterError {}
@@ -156,17 +171,22 @@ export class MethodNotAllowed extends HeadwaterError {}
 export class VersionMismatch extends HeadwaterError {}
 /** Idempotency-Key was used before with another body. */
 export class KeyReused extends HeadwaterError {}
-/** Headwater failed. */
+/** Internal server error. */
 export class Internal extends HeadwaterError {}
 
-/** Headwater cannot do this right now, or cannot be reached; it was tried as long as it was to be tried. */
+/** The server's disk is full. */
+export class NoRoom extends HeadwaterError {}
+/** Stored documents are damaged (503). */
+export class SegmentDamaged extends HeadwaterError {}
+
+/** Headwater is unavailable or unreachable, and still was after `retryFor` seconds. */
 export class Unavailable extends HeadwaterError {}
-/** The key makes too many requests a minute, and did so as long as it was tried. */
+/** The key exceeded its rate limit, and still did after `retryFor` seconds. */
 export class TooManyRequests extends Unavailable {}
-/** The task has too many uploads under way, and had them as long as it was tried. */
+/** The task has too many concurrent uploads, and still had after `retryFor` seconds. */
 export class TooManyUploads extends Unavailable {}
 
-/** The crawler has an open task, so that none was begun. */
+/** The crawler has an open task, so no task was started. */
 export class TaskAlreadyRunning extends HeadwaterError {
   /** @param {Task} task The open one. */
   constructor(task) {
@@ -179,41 +199,44 @@ export class TaskAlreadyRunning extends HeadwaterError {
 /** The task was deleted, stopped or retried: the crawler should stop. */
 export class TaskGone extends HeadwaterError {}
 
-/** An upload was refused because of a document; nothing of that upload was kept. */
+/** An upload was rejected because of a document; none of its documents were stored. */
 export class DocumentRejected extends HeadwaterError {
   /**
    * @param {string} message
-   * @param {Told & {document?: unknown}} [told]
+   * @param {ProblemFields & {document?: unknown}} [fields]
    */
-  constructor(message, told = {}) {
-    super(message, told);
+  constructor(message, fields = {}) {
+    super(message, fields);
     const [first] = this.errors;
-    /** The document, as it was uploaded; undefined if the answer named no line. */
-    this.document = told.document;
-    /** Its line in the upload, from 1; null if the answer named none. */
+    /** The document, as uploaded; undefined if the response names no line. */
+    this.document = fields.document;
+    /** Its line in the upload, counted from 1; null if the response names none. */
     this.line = first?.line ?? null;
-    /** Where in the document, as a JSON pointer. */
+    /** JSON pointer to the invalid part of the document. */
     this.pointer = first?.pointer ?? null;
     this.detail = first?.detail ?? this.detail;
   }
 }
 
-/** A document cannot be JSON without losing something; it was not taken, and nothing of it was sent. */
+/** A document cannot be written as JSON without loss; it was not sent. */
 export class NotJson extends HeadwaterError {
   /**
    * @param {string} detail What is wrong with the value.
-   * @param {string} pointer Where it stands, as a JSON pointer.
+   * @param {string} pointer JSON pointer to the value.
    * @param {unknown} document
    * @param {unknown} [cause]
    */
   constructor(detail, pointer, document, cause) {
     super(pointer === "" ? detail : `${pointer}: ${detail}`, { detail, cause });
-    /** Where in the document, as a JSON pointer. */
+    /** JSON pointer to the invalid part of the document. */
     this.pointer = pointer;
     /** The document. */
     this.document = document;
   }
 }
 
-/** The writer was closed, and takes nothing more. */
+/** A value cannot be sent in a request; nothing was sent. */
+export class Unsendable extends HeadwaterError {}
+
+/** The writer is closed. */
 export class WriterClosed extends HeadwaterError {}

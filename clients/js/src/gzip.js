@@ -1,13 +1,13 @@
-/** Compression, with what the platform has. */
+/** Gzip compression, by node:zlib or CompressionStream. */
 
-// Node's own zlib at level 1 takes a fifth of the time of CompressionStream, whose level is 6. It is asked for by a
-// call and not by an import, so that a browser can load this file as it is.
+// node:zlib at level 1 takes a fifth of the time of CompressionStream, which uses level 6. It is looked up by a call
+// instead of an import, so that browsers can load this file unbundled.
 const zlib = globalThis.process?.getBuiltinModule?.("node:zlib");
 
-/** The least work; what more would spare the network is little. Output in the usual 16 KiB would take longer. */
-const LEAST = { level: 1, memLevel: 9, chunkSize: 1 << 18 };
+/** Fastest settings: higher levels save little bandwidth, and the default chunk size of 16 KiB is slower. */
+const FASTEST = { level: 1, memLevel: 9, chunkSize: 1 << 18 };
 
-/** Compresses bytes as they come, beside the thread that brings them. */
+/** Compresses bytes incrementally, in another thread. */
 export class Gzip {
   /** @type {(bytes: Uint8Array<ArrayBuffer>) => void} */
   #write;
@@ -18,7 +18,7 @@ export class Gzip {
 
   constructor() {
     if (zlib) {
-      const stream = zlib.createGzip(LEAST);
+      const stream = zlib.createGzip(FASTEST);
       /** @type {Buffer[]} */
       const parts = [];
       stream.on("data", (part) => parts.push(part));
@@ -37,29 +37,29 @@ export class Gzip {
     this.#end = () => void writer.close();
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} bytes Not to be changed any more. */
+  /** @param {Uint8Array<ArrayBuffer>} bytes Must not be modified afterwards. */
   write(bytes) {
     this.#write(bytes);
   }
 
-  /** Return all that was written, compressed. */
+  /** Return everything that was written, compressed. */
   end() {
     this.#end();
     return this.#whole;
   }
 }
 
-/** Keeps bytes as they come, where `Gzip` would compress them. */
+/** Collects bytes uncompressed; same interface as `Gzip`. */
 export class Plain {
   /** @type {Uint8Array<ArrayBuffer>[]} */
   #parts = [];
 
-  /** @param {Uint8Array<ArrayBuffer>} bytes Not to be changed any more. */
+  /** @param {Uint8Array<ArrayBuffer>} bytes Must not be modified afterwards. */
   write(bytes) {
     this.#parts.push(bytes);
   }
 
-  /** Return all that was written. */
+  /** Return everything that was written. */
   async end() {
     const whole = new Uint8Array(this.#parts.reduce((length, part) => length + part.length, 0));
     let at = 0;
@@ -72,15 +72,15 @@ export class Plain {
 }
 
 /**
- * Return a stage that compresses by gzip what is piped through it.
+ * Return a transform stream that gzips.
  *
  * @returns {ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>}
  */
 export function gzipping() {
   if (!zlib) return new CompressionStream("gzip");
-  // Not Duplex.toWeb, which lets thousands of parts wait in memory. Flushed, so that what a slow source gives is sent
-  // and not taken for silence.
-  const stream = zlib.createGzip({ ...LEAST, flush: zlib.constants.Z_SYNC_FLUSH });
+  // Not Duplex.toWeb, which buffers thousands of chunks in memory. With Z_SYNC_FLUSH, chunks of a slow source are sent
+  // at once, so that the server does not see an idle connection.
+  const stream = zlib.createGzip({ ...FASTEST, flush: zlib.constants.Z_SYNC_FLUSH });
   return new TransformStream({
     start: (control) => void stream.on("data", (part) => control.enqueue(part)),
     transform: (bytes) =>
@@ -90,7 +90,7 @@ export function gzipping() {
 }
 
 /**
- * Return what was compressed by gzip, as text.
+ * Return gzipped bytes as text.
  *
  * @param {Uint8Array<ArrayBuffer>} bytes
  */

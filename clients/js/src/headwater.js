@@ -1,22 +1,24 @@
-/** Headwater as somebody with an API key uses it: tasks to start and undo, streams to read. */
+/** The client for API keys: starts and undoes tasks, reads streams, follows events. */
 
 import { Api } from "./api.js";
-import { events } from "./happenings.js";
+import { events } from "./events.js";
 import { Streams } from "./streams.js";
 import { Tasks } from "./tasks.js";
 
 /**
  * @typedef {object} HeadwaterOptions
- * @property {number} [patience] Seconds for which a call is tried again (30).
- * @property {number} [timeout] Seconds that one try may take (120).
+ * @property {number} [retryFor] Seconds for which a failed call is retried (30).
+ * @property {number} [timeout] Timeout of one attempt, in seconds (120).
+ * @property {boolean} [exactIntegers] Whether integers beyond 2^53 in documents and other responses are read as BigInts
+ *   (false). Otherwise they become numbers, as with `JSON.parse`, and silently lose precision.
  */
 
-/** A Headwater, and the key with which it is used. */
+/** A client for one Headwater server and API key. */
 export class Headwater {
   #api;
   /** Runs of crawlers. @readonly */
   tasks;
-  /** What crawlers brought. @readonly */
+  /** Streams and their documents. @readonly */
   streams;
 
   /**
@@ -24,19 +26,19 @@ export class Headwater {
    * @param {string} key
    * @param {HeadwaterOptions} [options]
    */
-  constructor(url, key, { patience = 30, timeout = 120 } = {}) {
-    const api = new Api(url, key, { patience, timeout });
+  constructor(url, key, { retryFor = 30, timeout = 120, exactIntegers = false } = {}) {
+    const api = new Api(url, key, { retryFor, timeout, exactIntegers });
     this.#api = api;
     this.tasks = new Tasks(api);
     this.streams = new Streams(api);
   }
 
   /**
-   * Tell what happens, each event once and in order, from now on and without end. A connection that breaks, or a server
-   * that is started anew, is waited for, and nothing is missed. Who keeps the `id` of the last event goes on behind it
-   * another time.
+   * Follow the event feed: yields each event once and in order, from now on, without end. Reconnects after broken
+   * connections and server restarts without missing events. To resume later, pass the last event's `id` as
+   * `lastEventId`.
    *
-   * @param {import("./happenings.js").EventOptions} [options]
+   * @param {import("./events.js").EventOptions} [options]
    * @returns {AsyncGenerator<import("./types.js").HeadwaterEvent, void, undefined>}
    */
   events(options = {}) {

@@ -1,16 +1,16 @@
-/** Documents as lines of JSON: what `JSON.stringify` would drop or turn into null without a word is refused. */
+/** JSON serialization that refuses what `JSON.stringify` would silently drop or turn into null, and exact parsing. */
 
 import { NotJson } from "./errors.js";
 
-/** Headwater takes some 900 levels; beyond this many, an object most likely holds itself. */
-const DEEPEST = 1000;
+/** Maximum nesting depth. Headwater accepts about 900 levels; a deeper object is most likely circular. */
+const MAX_DEPTH = 1000;
 
 /**
- * Return a document as a line of JSON, without the line's end.
+ * Return a document as a line of JSON, without the newline.
  *
  * @param {unknown} document
  * @returns {string}
- * @throws {NotJson} It is no object, or something in it cannot be JSON.
+ * @throws {NotJson} It is not an object, or something in it cannot be written as JSON.
  */
 export function lineOf(document) {
   const line = textOf(document);
@@ -25,7 +25,7 @@ export function lineOf(document) {
  *
  * @param {unknown} value
  * @returns {string | undefined}
- * @throws {NotJson} Something in it cannot be JSON.
+ * @throws {NotJson} Something in it cannot be written as JSON.
  */
 export function textOf(value) {
   const walk = new Walk(value);
@@ -41,26 +41,44 @@ export function textOf(value) {
       error,
     );
   }
-  // Only halves of surrogate pairs are escaped with a d by JSON.stringify, so that few texts are looked at closely.
-  return text?.includes("\\ud") ? wellFormed(text) : text;
+  // JSON.stringify writes lone surrogates, and nothing else, as \\ud…: most texts need no closer look.
+  const half = text?.includes("\\ud") ? pointerToLoneSurrogate(JSON.parse(text), "") : undefined;
+  if (half !== undefined) {
+    throw new NotJson(
+      "half of a surrogate pair is no character, and would become U+FFFD; toWellFormed() does that to a text",
+      half,
+      value,
+    );
+  }
+  return text;
 }
+
+/** A lone surrogate. */
+const HALF = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
 /**
- * Replace what is half a surrogate pair by U+FFFD, as is done wherever JavaScript's strings become UTF-8. Refusing it
- * would end a crawl over a title that was cut in the middle of an emoji.
+ * Return a JSON pointer to the first lone surrogate; undefined if there is none.
  *
- * @param {string} text
+ * @param {unknown} value A parsed JSON value.
+ * @param {string} pointer
+ * @returns {string | undefined}
  */
-function wellFormed(text) {
-  // Every escape is looked at in turn: in \\ud83d it is the backslash that is escaped.
-  return text.replace(/\\(?:u(d[89a-f][0-9a-f]{2})|[^])/g, (escape, half) => (half ? "\ufffd" : escape));
+function pointerToLoneSurrogate(value, pointer) {
+  if (typeof value === "string") return HALF.test(value) ? pointer : undefined;
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, member] of Object.entries(value)) {
+    const place = `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+    const found = HALF.test(name) ? place : pointerToLoneSurrogate(member, place);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
-/** One look through a document. */
+/** One traversal of a document, which converts or refuses what `JSON.stringify` would lose. */
 class Walk {
-  /** Names and places that lead to where it is. @type {(string | number)[]} */
+  /** Keys and indexes that lead to the current value. @type {(string | number)[]} */
   #path = [];
-  /** The objects on that path. @type {object[]} */
+  /** The objects on that path, to detect cycles. @type {object[]} */
   #above = [];
   #document;
 
@@ -69,22 +87,22 @@ class Walk {
     this.#document = document;
   }
 
-  /** Where it is, as a JSON pointer. */
+  /** JSON pointer to the current value. */
   get pointer() {
     return this.#path.map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
   }
 
   /**
-   * Return a value that `JSON.stringify` writes whole: the same one, unless something in it had to be converted.
+   * Return a value that `JSON.stringify` writes without loss: the same value, unless something had to be converted.
    *
    * @param {any} value
-   * @param {string | number} name Its name in what holds it, or its place.
+   * @param {string | number} name Its key or index in its parent.
    * @returns {unknown}
    */
   plain(value, name) {
     switch (typeof value) {
       case "number":
-        if (!Number.isFinite(value)) this.#refuse(`${value} is no JSON, which knows finite numbers only`, name);
+        if (!Number.isFinite(value)) this.#refuse(`${value} is not JSON, which knows finite numbers only`, name);
         return value;
       case "bigint":
         if (!Number.isSafeInteger(Number(value))) {
@@ -92,9 +110,9 @@ class Walk {
         }
         return Number(value);
       case "function":
-        return this.#refuse("a function is no JSON; was it to be called?", name);
+        return this.#refuse("a function is not JSON; was it to be called?", name);
       case "symbol":
-        return this.#refuse("a symbol is no JSON", name);
+        return this.#refuse("a symbol is not JSON", name);
       case "object":
         return value === null ? null : this.#object(value, name);
       default:
@@ -110,7 +128,7 @@ class Walk {
     if (typeof value.toJSON === "function") {
       const stated = value.toJSON(String(name));
       if (stated === null && value instanceof Date) this.#refuse("the date is invalid, and would become null", name);
-      // What it gives is taken as it is, as JSON.stringify does; most often it is a text.
+      // As in JSON.stringify, toJSON is not called again on its result, which is usually a string.
       return typeof stated === "object" && stated !== null ? this.#inside(stated, name) : this.plain(stated, name);
     }
     return this.#inside(value, name);
@@ -124,7 +142,7 @@ class Walk {
     if (value instanceof Number || value instanceof BigInt) return this.plain(value.valueOf(), name);
     if (value instanceof String || value instanceof Boolean) return value.valueOf();
     const root = this.#above.length === 0;
-    if (this.#above.length === DEEPEST) this.#refuseDepth();
+    if (this.#above.length === MAX_DEPTH) this.#refuseDepth();
     this.#above.push(value);
     if (!root) this.#path.push(name);
     const plain = Array.isArray(value) ? this.#array(value) : this.#record(value);
@@ -154,7 +172,7 @@ class Walk {
       const old = value[name];
       const plain = this.plain(old, name);
       if (plain !== old) {
-        // Without a prototype, since a name may be __proto__.
+        // No prototype: a key may be "__proto__".
         copy ??= Object.assign(Object.create(null), value);
         copy[name] = plain;
       }
@@ -163,13 +181,13 @@ class Walk {
   }
 
   /**
-   * A Map, a Set, an Error, a promise that was not awaited: their content is no field, and would be lost.
+   * Refuse a Map, a Set, an Error or a promise: it has no enumerable properties, so its content would be lost.
    *
    * @param {object} value
    */
   #refuseIfHollow(value) {
     const prototype = Object.getPrototypeOf(value);
-    // Object.prototype of another realm has no prototype either.
+    // Recognizes plain objects of other realms, too: the prototype of Object.prototype is null.
     if (prototype === null || Object.getPrototypeOf(prototype) === null) return;
     const kind = prototype.constructor?.name || "object";
     const hint = kind === "Promise" ? "; was it to be awaited?" : "";
@@ -178,20 +196,39 @@ class Walk {
 
   #refuseDepth() {
     const again = this.#above.findIndex((value, place) => this.#above.indexOf(value) < place);
-    const why = again < 0 ? `it is more than ${DEEPEST} levels deep` : "it holds itself";
+    const why = again < 0 ? `it is more than ${MAX_DEPTH} levels deep` : "it holds itself";
     this.#path.length = again < 0 ? 0 : again;
     this.#refuse(why);
   }
 
   /**
    * @param {string} why
-   * @param {string | number} [name] What is refused, in the object where the walk is; absent, that object itself.
+   * @param {string | number} [name] Key of the refused value in the current object; absent, that object itself.
    * @returns {never}
    */
   #refuse(why, name) {
     if (name !== undefined && this.#above.length > 0) this.#path.push(name);
     throw new NotJson(why, this.pointer, this.#document);
   }
+}
+
+/**
+ * Parse JSON, with integers that a number cannot represent exactly as BigInts.
+ *
+ * @param {string} text
+ * @returns {any}
+ */
+export function exactlyParsed(text) {
+  // An integer beyond 2^53 has at least sixteen digits.
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  // A random prefix that no document contains marks the integers while JSON.parse reads them as strings.
+  const mark = `${crypto.getRandomValues(new Uint32Array(4)).join("-")}:`;
+  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
+    /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${mark}${token}"` : token,
+  );
+  return JSON.parse(marked, (_name, value) =>
+    typeof value === "string" && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
+  );
 }
 
 /** @param {unknown} value */

@@ -1,26 +1,26 @@
-/** The two calls of a crawler, upload and status, and what their answers mean for it. */
+/** The two calls that a crawler makes for its task, upload and status, authorized by the task's token. */
 
 import { bearer, parted } from "./endpoint.js";
 import { DocumentRejected, TaskGone } from "./errors.js";
-import { slugOf } from "./problems.js";
-import { NoAnswer, mayPass, persist, send, taken } from "./transport.js";
+import { slugOf } from "./problem_types.js";
+import { NoAnswer, isTransientStatus, retry, send, successBody } from "./transport.js";
 
-/** @typedef {import("./parcel.js").Parcel} Parcel */
+/** @typedef {import("./batch.js").Batch} Batch */
 /** @typedef {import("./transport.js").Answer} Answer */
 /** @typedef {import("./types.js").Receipt} Receipt */
 /** @typedef {import("./types.js").Task} Task */
 
 /**
  * @typedef {object} Limits
- * @property {number} patience Seconds for which a call is tried again.
- * @property {number} [timeout] Seconds that one try may take, if they are not those of all calls.
- * @property {AbortSignal} [signal] Breaks it off.
+ * @property {number} retryFor Seconds for which a failed call is retried.
+ * @property {number} [timeout] Timeout of one attempt in seconds, if other than the default.
+ * @property {AbortSignal} [signal] Aborts the call.
  */
 
-/** Conflicts that say that the task wants nothing more of this attempt. */
+/** Problem types of a 409 which mean that this attempt of the task is over. */
 const OVER = new Set(["task-closed", "task-removed", "task-purged", "moved-meanwhile"]);
 
-/** Problems that a document has, and not its task. */
+/** Problem types caused by a document. */
 const REJECTED = new Set(["upload-broken", "document-invalid"]);
 
 export class TaskCalls {
@@ -31,7 +31,7 @@ export class TaskCalls {
   /**
    * @param {string | URL} endpoint
    * @param {string | undefined} token
-   * @param {number} timeout Seconds that one try may take.
+   * @param {number} timeout Default timeout of one attempt, in seconds.
    */
   constructor(endpoint, token, timeout) {
     const target = parted(endpoint, token);
@@ -42,23 +42,23 @@ export class TaskCalls {
   }
 
   /**
-   * Upload lines.
+   * Upload a batch.
    *
-   * @param {Parcel} parcel
+   * @param {Batch} batch
    * @param {Limits} limits
    * @returns {Promise<Receipt>}
    * @throws {DocumentRejected | TaskGone}
    */
-  async upload(parcel, limits) {
+  async upload(batch, limits) {
     const headers = {
       "Content-Type": "application/x-ndjson",
-      ...(parcel.isCompressed ? { "Content-Encoding": "gzip" } : {}),
-      // The same in each try: one that arrived but whose answer was lost is not stored again.
+      ...(batch.isCompressed ? { "Content-Encoding": "gzip" } : {}),
+      // The same for all attempts: an upload whose response was lost is not stored twice.
       "Idempotency-Key": newKey(),
     };
-    const answer = await this.#post("upload", headers, await parcel.body(), limits);
-    if (REJECTED.has(slugOf(answer.type))) throw await rejection(answer, parcel);
-    return taken(answer)["payload"];
+    const answer = await this.#post("upload", headers, await batch.body(), limits);
+    if (REJECTED.has(slugOf(answer.type))) throw await rejection(answer, batch);
+    return successBody(answer)["payload"];
   }
 
   /**
@@ -70,16 +70,27 @@ export class TaskCalls {
    * @throws {TaskGone}
    */
   async report(text, limits) {
-    return taken(await this.#post("status", { "Content-Type": "application/json" }, text, limits))["payload"];
+    return successBody(await this.#post("status", { "Content-Type": "application/json" }, text, limits))["payload"];
   }
 
   /**
-   * @param {"upload" | "status"} what
+   * Append lines to the task's log.
+   *
+   * @param {string} lines
+   * @param {Limits} limits
+   * @throws {TaskGone}
+   */
+  async log(lines, limits) {
+    successBody(await this.#post("log", { "Content-Type": "application/x-ndjson" }, lines, limits));
+  }
+
+  /**
+   * @param {"upload" | "status" | "log"} what
    * @param {Record<string, string>} headers
    * @param {NonNullable<RequestInit["body"]>} body
    * @param {Limits} limits
    */
-  async #post(what, headers, body, { patience, timeout = this.#timeout, signal }) {
+  async #post(what, headers, body, { retryFor, timeout = this.#timeout, signal }) {
     const request = {
       method: "POST",
       url: `${this.#url}/${what}`,
@@ -88,24 +99,25 @@ export class TaskCalls {
       signal,
       timeout,
     };
-    const answer = await persist(() => send(request), { again: mayComeLater, patience, signal });
-    if (isOver(answer)) throw new TaskGone(answer.message, { ...answer.told, cause: answer.error });
+    const answer = await retry(() => send(request), { again: isTransient, retryFor, signal });
+    if (isOver(answer)) throw new TaskGone(answer.message, { ...answer.fields, cause: answer.error });
     return answer;
   }
 }
 
-/** Return an Idempotency-Key that nothing else has; `crypto.randomUUID` is missing on pages without TLS. */
+/** Return a unique Idempotency-Key. Not `crypto.randomUUID`, which is missing on pages without TLS. */
 export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**
- * Whether a failed try may succeed later. A try whose connection broke may be under way still, and has our key.
+ * Whether a failed upload or status may succeed later. After a broken connection the server may still be processing
+ * the first attempt, and answers `upload-in-flight` to the same key.
  *
  * @param {Answer | NoAnswer} failure
  */
-export function mayComeLater(failure) {
-  return failure instanceof NoAnswer || mayPass(failure) || slugOf(failure.type) === "upload-in-flight";
+export function isTransient(failure) {
+  return failure instanceof NoAnswer || isTransientStatus(failure) || slugOf(failure.type) === "upload-in-flight";
 }
 
 /** @param {Answer} answer */
@@ -115,10 +127,10 @@ function isOver(answer) {
 
 /**
  * @param {Answer} answer
- * @param {Parcel} parcel
+ * @param {Batch} batch
  */
-async function rejection(answer, parcel) {
-  const line = answer.told.errors[0]?.line;
-  const document = typeof line === "number" ? await parcel.document(line) : undefined;
-  return new DocumentRejected(answer.message, { ...answer.told, document, cause: answer.error });
+async function rejection(answer, batch) {
+  const line = answer.fields.errors[0]?.line;
+  const document = typeof line === "number" ? await batch.document(line) : undefined;
+  return new DocumentRejected(answer.message, { ...answer.fields, document, cause: answer.error });
 }

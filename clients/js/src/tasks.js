@@ -1,32 +1,57 @@
-/** Tasks: started, watched, undone, uploaded to. */
+/** Access to tasks: start, list, delete, restore, upload. */
 
+import { cleaned } from "./cleaning.js";
 import { bearer } from "./endpoint.js";
 import { HeadwaterError, TaskAlreadyRunning } from "./errors.js";
-import { uploadSource } from "./uploading.js";
+import { followed } from "./event_stream.js";
+import { uploadSource } from "./upload.js";
 import { TaskWriter } from "./writer.js";
 
 /** @typedef {import("./api.js").Api} Api */
 /** @typedef {import("./types.js").BegunTask} BegunTask */
 /** @typedef {import("./types.js").Deletion} Deletion */
+/** @typedef {import("./log.js").LogLevel} LogLevel */
+/** @typedef {import("./types.js").LogLine} LogLine */
 /** @typedef {import("./types.js").Receipt} Receipt */
 /** @typedef {import("./types.js").Task} Task */
 /** @typedef {import("./types.js").TaskState} TaskState */
 /** @typedef {import("./types.js").UploadTarget} UploadTarget */
-/** @typedef {import("./uploading.js").Source} Source */
-/** @typedef {import("./uploading.js").UploadOptions} UploadOptions */
+/** @typedef {import("./upload.js").Source} Source */
+/** @typedef {import("./upload.js").UploadOptions} UploadOptions */
 /** @typedef {import("./writer.js").WriterOptions} WriterOptions */
 
 /**
  * @typedef {string | {fid: string}} Named
- * An object, or its fid.
+ * An object or its fid.
  *
  * @typedef {object} TaskFilters
- * @property {TaskState} [state]
+ * @property {TaskState | TaskState[]} [state] One or several.
  * @property {Named} [crawler]
  * @property {Named} [stream]
  * @property {Named} [external]
  * @property {string} [name] The task's `meta.name`.
- * @property {number} [limit] Tasks that are asked for at a time (1000, which is the most).
+ * @property {Date | string} [since] Started then or later.
+ * @property {Date | string} [until] Started before then.
+ * @property {Date | string} [endedSince] Ended then or later.
+ * @property {string} [sort] `created_at`, `started_at`, `ended_at`, `duration` or `docs`; with `-`, highest first.
+ * @property {number} [limit] Page size (1000, the maximum).
+ *
+ * @typedef {object} LogFilters
+ * @property {number} [attempt] Of this attempt (the current one).
+ * @property {LogLevel} [level] Lines of this level or above.
+ * @property {string} [q] Text that a line contains.
+ * @property {number} [tail] Begin with the last lines, so many.
+ * @property {boolean} [follow] Wait for further lines, until the attempt is over.
+ * @property {AbortSignal} [signal] With `follow`: ends the iteration by throwing its reason.
+ * @property {number} [limit] Page size (1000, the maximum); not with `follow`.
+ */
+
+/**
+ * @typedef {object} RunOptions
+ * How a run is started.
+ * @property {Record<string, unknown> | undefined} [params] They override the crawler's, key by key.
+ * @property {"merge" | "snapshot" | undefined} [mode] If not the crawler's.
+ * @property {string[] | undefined} [scope] Conditions on the documents that a snapshot may hide, if not the crawler's.
  */
 
 export class Tasks {
@@ -38,18 +63,19 @@ export class Tasks {
   }
 
   /**
-   * Start a run of a crawler. If it has an open one, that is what comes back, with `alreadyRunning`.
+   * Start a task of a crawler. If the crawler has an open task, that one is returned, with `alreadyRunning` set.
    *
    * @param {Named} crawler
-   * @param {{params?: Record<string, unknown> | undefined}} [options] `params` override the crawler's, key by key.
+   * @param {RunOptions} [options]
    * @returns {Promise<BegunTask>}
    */
-  create(crawler, { params } = {}) {
-    return this.#begin(["actions", "crawlers", fidOf(crawler), "task"], params);
+  create(crawler, options = {}) {
+    return this.#start(["actions", "crawlers", fidOf(crawler), "task"], options);
   }
 
   /**
-   * Run a task again, as its next attempt. If its crawler has an open one, that comes back, with `alreadyRunning`.
+   * Run a task again, as its next attempt. If its crawler has an open task, that one is returned, with
+   * `alreadyRunning` set.
    *
    * @param {Task | Named} task
    * @param {{params?: Record<string, unknown> | undefined}} [options]
@@ -57,11 +83,11 @@ export class Tasks {
    */
   async retry(task, { params } = {}) {
     const { fid, crawler } = typeof task === "object" && "crawler" in task ? task : await this.get(task);
-    return this.#begin(["actions", "crawlers", crawler, "task", fid], params);
+    return this.#start(["actions", "crawlers", crawler, "task", fid], { params });
   }
 
   /**
-   * Take a task's documents out of its stream; if it runs, it is stopped. With `dryRun`, only tell what that would do.
+   * Remove a task's documents from its stream; a running task is stopped. With `dryRun`, only count what would change.
    *
    * @overload
    * @param {Named} task
@@ -85,7 +111,7 @@ export class Tasks {
   }
 
   /**
-   * Put a deleted task's documents back at their place in the order.
+   * Restore a deleted task's documents at their original position.
    *
    * @param {Named} task
    * @returns {Promise<Task>}
@@ -105,7 +131,7 @@ export class Tasks {
   }
 
   /**
-   * Let a task in that ended well and that a gate kept out of its stream.
+   * Publish a successful task that a gate has held back.
    *
    * @param {Named} task
    * @returns {Promise<Task>}
@@ -123,43 +149,72 @@ export class Tasks {
   }
 
   /**
-   * List tasks, newest first.
+   * List tasks, newest first or by `sort`; by `ended_at` and `duration` only tasks that have ended.
    *
    * @param {TaskFilters} [filters]
    * @returns {AsyncGenerator<Task, void, undefined>}
    */
-  list({ state, crawler, stream, external, name, limit } = {}) {
+  list({ state, crawler, stream, external, name, since, until, endedSince, sort, limit } = {}) {
     const belongsTo = {
       crawler: crawler && fidOf(crawler),
       stream: stream && fidOf(stream),
       external: external && fidOf(external),
     };
-    return this.#api.pages(["tasks"], { state, ...belongsTo, name, limit });
+    const times = { since: moment(since), until: moment(until), ended_since: moment(endedSince) };
+    const states = Array.isArray(state) ? state.join(",") : state;
+    return this.#api.pages(["tasks"], { state: states, ...belongsTo, name, ...times, sort, limit });
   }
 
   /**
-   * Report how a task goes, with the key.
+   * Read the log of a task, oldest lines first.
+   *
+   * @param {Named} task
+   * @param {LogFilters} [filters]
+   * @returns {AsyncGenerator<LogLine, void, undefined>}
+   */
+  log(task, { follow, signal, limit, ...filters } = {}) {
+    const path = ["tasks", fidOf(task), "log"];
+    if (!follow) return this.#api.pages(path, { ...filters, limit });
+    return followed(this.#api, this.#api.address(path, { ...filters, follow: true }), undefined, signal);
+  }
+
+  /**
+   * Write a line to a task's log, authorized by the API key.
+   *
+   * @param {Named} task
+   * @param {string} text
+   * @param {LogLevel} [level]
+   * @param {Record<string, unknown>} [fields] Further fields, any JSON.
+   * @returns {Promise<void>}
+   */
+  async addLog(task, text, level = "info", fields = {}) {
+    const json = cleaned({ ...fields, level, text });
+    await this.#api.call("POST", ["actions", "tasks", fidOf(task), "log"], { json });
+  }
+
+  /**
+   * Report a task's status, authorized by the API key.
    *
    * @param {Named} task
    * @param {number} code 102 while it runs, 2xx when it is done, 4xx or 5xx when it failed.
-   * @param {string | null} [message] For people.
+   * @param {string | null} [message] Human-readable.
    * @param {unknown} [detail] Any JSON.
    * @returns {Promise<Task>}
    */
   async status(task, code, message, detail) {
-    const json = { code, message: message ?? undefined, detail };
+    const json = cleaned({ code, message: message ?? undefined, detail });
     return (await this.#api.call("POST", ["actions", "tasks", fidOf(task), "status"], { json })).body["payload"];
   }
 
   /**
-   * Upload lines of JSON as they are, in one upload that is taken whole or not at all.
+   * Upload newline-delimited JSON in one atomic upload.
    *
-   * They are compressed on the way and not held in memory. A browser that cannot send a stream compresses them into a
-   * Blob first, which it keeps on disk if it is large.
+   * It is compressed while being sent, and never held in memory. A browser that cannot stream request bodies compresses
+   * it into a Blob first, which it keeps on disk if it is large.
    *
    * @param {Named & {upload?: UploadTarget | null} | string} task
-   * @param {Source} source A Blob or File, a stream, or in Node a path. A stream can be read once only, so that it is
-   *   sent once; all else is sent again after a failure that may pass.
+   * @param {Source} source A Blob or File, a stream, or in Node a path. A stream can be read only once, so it
+   *   is not retried; other sources are resent after transient failures.
    * @param {UploadOptions} [options]
    * @returns {Promise<Receipt>}
    */
@@ -167,36 +222,41 @@ export class Tasks {
     const token = typeof task === "object" ? task.upload?.token : undefined;
     const authorization = token ? bearer(token) : this.#api.authorization;
     const url = this.#api.address(["actions", "tasks", fidOf(task), "upload"]);
-    return uploadSource({ url, authorization, patience: this.#api.patience }, source, options);
+    return uploadSource({ url, authorization, retryFor: this.#api.retryFor }, source, options);
   }
 
   /**
-   * Start a run of a push crawler, and return what writes its documents.
+   * Start a task of a push crawler, and return a writer for its documents.
    *
    * @param {Named} crawler
-   * @param {WriterOptions & {params?: Record<string, unknown> | undefined}} [options]
+   * @param {WriterOptions & RunOptions} [options]
    * @returns {Promise<TaskWriter>}
-   * @throws {TaskAlreadyRunning} Its crawler has an open task; it is the error's `task`.
+   * @throws {TaskAlreadyRunning} The crawler has an open task, which is the error's `task`.
    */
-  async writer(crawler, { params, ...options } = {}) {
-    const task = await this.create(crawler, { params });
+  async writer(crawler, { params, mode, scope, ...options } = {}) {
+    const task = await this.create(crawler, { params, mode, scope });
     if (task.alreadyRunning) throw new TaskAlreadyRunning(task);
     if (!task.upload) {
       throw new HeadwaterError(`task ${task.fid} is not ours to write: its External has an endpoint, which runs it`);
     }
-    // Not the endpoint of the answer: we reach Headwater here, whatever it takes its own address for.
+    // Not the endpoint in the response: this client's URL is known to work, the server's idea of its own may not.
     return new TaskWriter(this.#api.address(["actions", "tasks", task.fid]), task.upload.token, options);
   }
 
   /**
    * @param {string[]} path
-   * @param {Record<string, unknown> | undefined} params
+   * @param {RunOptions} options
    * @returns {Promise<BegunTask>}
    */
-  async #begin(path, params) {
-    const { status, body } = await this.#api.call("POST", path, { json: { params: params ?? {} } });
+  async #start(path, { params = {}, mode, scope }) {
+    const { status, body } = await this.#api.call("POST", path, { json: { params, mode, scope } });
     return { upload: null, ...body["payload"], alreadyRunning: status === 208 };
   }
+}
+
+/** @param {Date | string | undefined} value */
+function moment(value) {
+  return value instanceof Date ? value.toISOString() : value;
 }
 
 /** @param {Named} named */

@@ -1,13 +1,13 @@
-/** One request and its answer, and the same again for as long as that makes sense. */
+/** HTTP requests, responses and retries. */
 
 import { Unavailable } from "./errors.js";
-import { kindOf } from "./problems.js";
+import { kindOf } from "./problem_types.js";
 
-/** Seconds before the second try; doubled before each one after it. */
+/** Seconds before the first retry; doubled before each further one. */
 const FIRST_PAUSE = 0.5;
 const LONGEST_PAUSE = 30;
 
-/** What Node calls a connection that never came about, so that nothing can have been sent. */
+/** Node's error codes of connections that were never established, so that nothing can have been sent. */
 const NEVER_CONNECTED = new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
@@ -18,7 +18,7 @@ const NEVER_CONNECTED = new Set([
 ]);
 
 /**
- * For a body that is a stream. With any other `redirect` and `window`, Node's fetch keeps a copy of all that it sends.
+ * Options for streamed bodies. With any other `redirect` and `window`, Node's fetch keeps a copy of the whole body.
  *
  * @type {object}
  */
@@ -30,40 +30,42 @@ const STREAMED = { duplex: "half", redirect: "error", window: null };
  * @property {string} url
  * @property {Headers} headers
  * @property {NonNullable<RequestInit["body"]>} [body]
- * @property {AbortSignal | undefined} [signal] Breaks it off.
- * @property {number | null} timeout Seconds for the whole of it; null for no end.
+ * @property {AbortSignal | undefined} [signal] Aborts the request.
+ * @property {number | null} timeout Timeout in seconds for the whole request; null for none.
+ * @property {((text: string) => any) | undefined} [parse] Parser of the response, if not `JSON.parse`.
  */
 
-/** An answer, read to its end. */
+/** A response, with its body read. */
 export class Answer {
   /**
    * @param {Response} response
-   * @param {string} text Its body.
+   * @param {string} text The body.
+   * @param {(text: string) => any} [parse]
    */
-  constructor(response, text) {
+  constructor(response, text, parse = JSON.parse) {
     this.status = response.status;
-    /** Whether it is a success of Headwater, and not only of something on the way. */
+    /** Whether Headwater itself, and not a proxy, reports success. */
     this.ok = false;
-    /** Seconds before which it is not to be tried again; 0 if the answer does not say. */
+    /** `Retry-After` in seconds; 0 if absent. */
     this.retryAfter = secondsIn(response.headers.get("Retry-After"), Date.now());
     /** @type {Record<string, any>} */
     this.body = {};
     try {
-      const body = JSON.parse(text);
+      const body = parse(text);
       if (typeof body === "object" && body !== null) this.body = body;
       this.ok = response.ok && this.body["success"] === true;
     } catch {
-      // Not Headwater's, but that of a proxy before it.
+      // Not JSON: the response comes from a proxy.
     }
   }
 
-  /** The problem's `type`; null if the answer holds none. */
+  /** The problem's `type`; null if there is none. */
   get type() {
     return typeof this.body["type"] === "string" ? this.body["type"] : null;
   }
 
-  /** What a refusal tells, as members of an error. */
-  get told() {
+  /** The fields of an error response. */
+  get fields() {
     const { title, detail, messages, errors, request_id } = this.body;
     return {
       status: this.status,
@@ -76,27 +78,27 @@ export class Answer {
     };
   }
 
-  /** What it says, in one sentence. */
+  /** The error message, in one sentence. */
   get message() {
-    const { detail, messages } = this.told;
+    const { detail, messages } = this.fields;
     if (detail === null) return `the answer was ${this.status}, and not one of Headwater's`;
     const [first] = messages;
     return first === undefined || first === detail ? detail : `${detail} (${first})`;
   }
 
-  /** The error that it is. */
+  /** The error for this response. */
   get error() {
-    // A 2xx that is not Headwater's comes here too, and has no kind.
-    return new (kindOf(this.status, this.type))(this.message, this.told);
+    // Also reached by a 2xx from a proxy, which becomes a plain HeadwaterError.
+    return new (kindOf(this.status, this.type))(this.message, this.fields);
   }
 }
 
-/** No answer came: the connection was refused, or broke, or it took too long. */
+/** There was no response: the connection failed or timed out. */
 export class NoAnswer extends Error {
   /** @param {unknown} cause */
   constructor(cause) {
     super(`Headwater cannot be reached: ${reasonOf(cause)}`, { cause });
-    /** Whether it is certain that nothing was sent. */
+    /** Whether certainly nothing was sent. */
     this.neverConnected = NEVER_CONNECTED.has(codeOf(cause));
   }
 }
@@ -106,13 +108,13 @@ export class NoAnswer extends Error {
  *
  * @param {Request} request
  * @returns {Promise<Answer>}
- * @throws {NoAnswer} None came.
- * @throws The reason of the signal, if it was aborted.
+ * @throws {NoAnswer} There was no response.
+ * @throws The signal's reason, if it was aborted.
  */
-export async function send({ method, url, headers, body, signal, timeout }) {
+export async function send({ method, url, headers, body, signal, timeout, parse }) {
   signal?.throwIfAborted();
-  // Not AbortSignal.any and AbortSignal.timeout: a writer sends thousands of requests under one signal, and each
-  // should leave nothing behind.
+  // Not AbortSignal.any and AbortSignal.timeout: a writer sends thousands of requests with one signal, and each would
+  // leak a dependent signal.
   const control = new AbortController();
   const abort = () => control.abort(signal?.reason);
   signal?.addEventListener("abort", abort);
@@ -124,11 +126,11 @@ export async function send({ method, url, headers, body, signal, timeout }) {
       headers,
       body: body ?? null,
       signal: control.signal,
-      // Followed, a POST may become a GET.
+      // A followed redirect may turn a POST into a GET.
       redirect: "manual",
       ...(body instanceof ReadableStream ? STREAMED : {}),
     });
-    return new Answer(response, await response.text());
+    return new Answer(response, await response.text(), parse);
   } catch (error) {
     signal?.throwIfAborted();
     throw new NoAnswer(error);
@@ -139,17 +141,17 @@ export async function send({ method, url, headers, body, signal, timeout }) {
 }
 
 /**
- * Try until it succeeds, or until trying again makes no sense.
+ * Make a call, and retry it with exponential backoff.
  *
  * @param {() => Promise<Answer>} attempt
  * @param {object} how
- * @param {(failure: Answer | NoAnswer) => boolean} how.again Whether a failure may pass.
- * @param {number} how.patience Seconds for which it is tried again, from the first try on.
- * @param {AbortSignal | undefined} [how.signal] Ends the pauses.
- * @returns {Promise<Answer>} A success, or an answer after which `again` wants no other try.
- * @throws {Unavailable} Patience ran out, or there was no answer.
+ * @param {(failure: Answer | NoAnswer) => boolean} how.again Whether to retry after a failure.
+ * @param {number} how.retryFor Seconds for which it is retried, counted from the first attempt.
+ * @param {AbortSignal | undefined} [how.signal] Aborts the waits between attempts.
+ * @returns {Promise<Answer>} A success, or an error response that is not to be retried.
+ * @throws {Unavailable} `retryFor` has passed, or there was no response.
  */
-export async function persist(attempt, { again, patience, signal }) {
+export async function retry(attempt, { again, retryFor, signal }) {
   const begun = performance.now();
   for (let tries = 1; ; tries += 1) {
     const outcome = await attempt().catch((error) => {
@@ -157,27 +159,27 @@ export async function persist(attempt, { again, patience, signal }) {
       throw error;
     });
     if (outcome instanceof Answer && (outcome.ok || !again(outcome))) return outcome;
-    const left = patience - (performance.now() - begun) / 1000;
+    const left = retryFor - (performance.now() - begun) / 1000;
     const asked = outcome instanceof Answer ? outcome.retryAfter : 0;
     if (!again(outcome) || left <= 0 || asked > left) throw gaveUp(outcome, tries);
-    await rest(Math.min(pauseAfter(tries, asked, Math.random()), left), signal);
+    await sleep(Math.min(pauseAfter(tries, asked, Math.random()), left), signal);
   }
 }
 
 /**
- * Return for how many seconds to wait before the next try.
+ * Return the seconds to wait before the next attempt.
  *
- * @param {number} tries How many there were.
- * @param {number} asked Seconds that `Retry-After` asked for.
- * @param {number} dice From 0 to 1; clients that failed together shall not come back together.
+ * @param {number} tries Number of attempts so far.
+ * @param {number} asked `Retry-After` in seconds.
+ * @param {number} random From 0 to 1: jitter, so that clients which failed together do not retry together.
  */
-export function pauseAfter(tries, asked, dice) {
+export function pauseAfter(tries, asked, random) {
   const pause = Math.min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE);
-  return Math.max(pause * (1 - dice / 2), asked);
+  return Math.max(pause * (1 - random / 2), asked);
 }
 
 /**
- * Return the seconds that a `Retry-After` asks for; 0 if it asks for nothing that can be understood.
+ * Parse a `Retry-After` header; returns seconds, 0 if it is absent or invalid.
  *
  * @param {string | null} header Seconds, or an HTTP date.
  * @param {number} now Milliseconds since 1970.
@@ -190,11 +192,11 @@ export function secondsIn(header, now) {
 }
 
 /**
- * Whether an answer says that it may be another one later: 429, and 5xx.
+ * Whether an error response is transient: 429 or 5xx.
  *
  * @param {Answer} answer
  */
-export function mayPass(answer) {
+export function isTransientStatus(answer) {
   return answer.status === 429 || answer.status >= 500;
 }
 
@@ -205,18 +207,18 @@ export function mayPass(answer) {
 function gaveUp(outcome, tries) {
   const why = tries === 1 ? outcome.message : `gave up after ${tries} tries: ${outcome.message}`;
   return outcome instanceof Answer
-    ? new Unavailable(why, { ...outcome.told, cause: outcome.error })
+    ? new Unavailable(why, { ...outcome.fields, cause: outcome.error })
     : new Unavailable(why, { cause: outcome.cause });
 }
 
 /**
- * Wait; rejects with the signal's reason when it is aborted.
+ * Sleep; rejects with the signal's reason when it is aborted.
  *
  * @param {number} seconds
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<void>}
  */
-export function rest(seconds, signal) {
+export function sleep(seconds, signal) {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const wake = () => {
@@ -232,14 +234,14 @@ export function rest(seconds, signal) {
 }
 
 /**
- * Return the code of what lies at the ground of a failed fetch. Only Node tells it.
+ * Return the error code behind a failed fetch; only Node has one.
  *
  * @param {any} error
  * @returns {string}
  */
 function codeOf(error) {
   const cause = error?.cause ?? error;
-  // A host with several addresses has one error for each.
+  // An AggregateError, if the host has several addresses.
   return String(cause?.code ?? cause?.errors?.[0]?.code ?? "");
 }
 
@@ -250,12 +252,12 @@ function reasonOf(error) {
 }
 
 /**
- * Take what an answer was asked for, or raise the error that it is.
+ * Return the body of a successful response, or throw its error.
  *
  * @param {Answer} answer
- * @returns {Record<string, any>} The whole body: `payload`, and what stands beside it.
+ * @returns {Record<string, any>} The whole body: `payload` and its siblings.
  */
-export function taken(answer) {
+export function successBody(answer) {
   if (!answer.ok) throw answer.error;
   return answer.body;
 }

@@ -1,15 +1,15 @@
 /**
- * The objects of the API, as they come in answers.
+ * The objects of the API, as they appear in responses.
  *
  * @typedef {object} Fault
- * One thing that is wrong with what was sent.
+ * One error in a request or document.
  * @property {string} detail What is wrong, in one sentence.
- * @property {string} [pointer] A JSON pointer into the body or the document; a query parameter is `?name`.
+ * @property {string} [pointer] JSON pointer into the body or the document; `?name` for a query parameter.
  * @property {string} [keyword] The JSON Schema keyword, or the rule, that failed.
- * @property {string} [schema_pointer] A JSON pointer into the schema.
- * @property {number} [line] The line of the upload, from 1.
- * @property {number} [offset] The byte of the decompressed upload, from 0.
- * @property {string} [doc_id] The document's id, where it could be told.
+ * @property {string} [schema_pointer] JSON pointer into the schema.
+ * @property {number} [line] Line of the upload, counted from 1.
+ * @property {number} [offset] Byte offset in the decompressed upload, from 0.
+ * @property {string} [doc_id] The document's id, if known.
  *
  * @typedef {"new" | "running" | "done" | "failed" | "timed_out" | "stopped"} TaskState
  *
@@ -26,35 +26,39 @@
  * @property {string} external
  * @property {number} external_version
  * @property {Record<string, any>} params Passwords read as `********`.
+ * @property {"merge" | "snapshot"} mode `snapshot`: once it ended with 200, the stream shows nothing of earlier runs.
+ * @property {string[] | null} scope Conditions on the documents that a snapshot may hide; null: all.
  * @property {number} attempt 1, 2, …: each retry is a new attempt.
  * @property {string} origin
  * @property {number} code 0 new, 102 running, 200 done, 408 timed out, 410 stopped, other 4xx and 5xx failed.
  * @property {TaskState} state
- * @property {string | null} reason Why it ended, `gate_failed` if well and unpublished; null while it is open.
- * @property {string | null} message What its crawler said last, for people.
- * @property {any} detail What it said beside it.
- * @property {number} docs Documents of the present attempt.
- * @property {number} bytes Their size, decompressed.
+ * @property {string | null} reason Why it ended; `gate_failed` if it succeeded but was not published; null while open.
+ * @property {string | null} message Its crawler's last status message.
+ * @property {any} detail The detail of that status, any JSON.
+ * @property {number} docs Documents of the current attempt.
+ * @property {number} bytes Their uncompressed size.
  * @property {number} uploads
  * @property {number} rejected
+ * @property {number} deleted Documents that the attempt deleted by `TaskWriter.delete`.
  * @property {string} started_at
  * @property {string | null} heard_at
  * @property {string | null} deadline
  * @property {string | null} ended_at
- * @property {string | null} [retry_at] When it is retried by itself.
+ * @property {number | null} duration Seconds from start to end; null while it is open.
+ * @property {string | null} [retry_at] Time of the next automatic retry.
  * @property {string | null} removed_at Set while its documents are removed from the stream.
  * @property {{added: number, changed: number, unchanged: number, removed: number} | null} [summary]
  *
  * @typedef {{endpoint: string, token: string}} UploadTarget
- * Where a script uploads, and with what.
+ * A push task's upload endpoint and token.
  *
  * @typedef {Task & {upload: UploadTarget | null, alreadyRunning: boolean}} BegunTask
- * `upload` is there for a push External, in the answer that began the task and in no other. `alreadyRunning`: nothing
- * was begun, because the crawler has an open task, and it is this one.
+ * `upload` is set for a push External, and only in the response that started the task. `alreadyRunning`: no task was
+ * started, because the crawler has an open task, which is this one.
  *
  * @typedef {{removed: number, restored: number, unaffected: number}} Deletion
- * What deleting a task would do: documents that would be gone, that an older version would take the place of, and
- * that a newer task's version covers anyway.
+ * What deleting a task would do: documents that would disappear, documents that would revert to an older version, and
+ * documents unaffected because a newer task has overwritten them.
  *
  * @typedef {object} Stream
  * @property {string} fid
@@ -63,29 +67,69 @@
  * @property {string} created_at
  * @property {string} updated_at
  * @property {Record<string, any>} meta
- * @property {number} stream_version Grows with each change of what the stream shows.
- * @property {number} docs Documents that it shows, as of `docs_version`.
+ * @property {number} stream_version Increases with each change of the stream's documents.
+ * @property {number} docs Number of current documents, as of `docs_version`.
  * @property {number} docs_version
- * @property {StreamStatus | null} status How its crawler's latest task stands.
+ * @property {StreamStatus | null} status Status of its crawler's latest task.
  *
  * @typedef {Pick<Task, "code" | "state" | "message" | "detail"> & {task: string, at: string}} StreamStatus
  *
  * @typedef {{id: string, task: string, doc: Record<string, any>}} StreamDocument
- * A document that a stream shows, and the task that wrote it.
+ * A current document of a stream, and the task that wrote it.
+ *
+ * @typedef {object} DocumentVersion
+ * A retained version of a document.
+ * @property {string} task
+ * @property {number} attempt
+ * @property {number | null} external_version
+ * @property {Record<string, any> | null} params
+ * @property {string} written_at
+ * @property {string} standing `shown`, `covered`, `removed`, `replaced`, `dropped`, `deleted`, `waiting` or `unpublished`.
+ * @property {boolean} shows
+ * @property {"upsert" | "delete"} op
+ * @property {Record<string, any> | null} doc Null in a deletion.
+ *
+ * @typedef {object} MatchChange
+ * A change of which documents match: what an attempt brought, or another change of the stream.
+ * @property {number} version The first stream version that changed which documents match.
+ * @property {number} until The last one.
+ * @property {string} at
+ * @property {string} change `upload`, `replay`, `publish`, `replace`, `withhold`, `remove` or `restore`.
+ * @property {string | null} task
+ * @property {number | null} attempt
+ * @property {string[] | null} tasks Those that were deleted or restored together.
+ * @property {number} brought Documents that did not match before, and did then.
+ * @property {number} removed Documents that matched before, and did not then.
+ *
+ * @typedef {object} Bisected
+ * When documents of a stream matched.
+ * @property {number} since The stream version from which on changes were looked at.
+ * @property {number} stream_version The one up to which they were.
+ * @property {number} before Documents that matched at `since`.
+ * @property {number} docs Documents that match now.
+ * @property {MatchChange | null} first The first change by which a document came to match.
+ * @property {MatchChange[]} runs All changes of which documents match, oldest first.
+ * @property {boolean} more Whether there are more than `limit`.
+ * @property {string[]} to_undo The tasks without which none of the documents that match now would, oldest first.
+ * @property {{method: string, path: string, body: Record<string, any>} | null} dry_run
+ * The call that tells what undoing them would change.
  *
  * @typedef {object} HeadwaterEvent
- * Something that has changed.
- * @property {number} id Its place among all events.
+ * An event of the event feed.
+ * @property {number} id Its sequence number.
  * @property {string} at
- * @property {string} type What happened: `task.done`, `stream.changed`, …
- * @property {string | null} stream What it is about, or what that belongs to; likewise the others.
+ * @property {string} type Event type: `task.done`, `stream.changed`, …
+ * @property {string | null} stream The stream concerned; null if none. Likewise the fields below.
  * @property {string | null} crawler
  * @property {string | null} external
  * @property {string | null} task
- * @property {Record<string, any>} data What is worth knowing without asking.
+ * @property {Record<string, any>} data Details of the event.
  *
- * @typedef {{count: number, total: number, bytes: number}} Receipt
- * What an upload was answered: its documents, those of the attempt so far, and its size decompressed.
+ * @typedef {{at: string, level: import("./log.js").LogLevel, text: string, [field: string]: any}} LogLine
+ * A line of a task's log, with the further fields that its crawler sent.
+ *
+ * @typedef {{count: number, total: number, bytes: number, deleted?: number}} Receipt
+ * The response to an upload: its documents, the attempt's documents so far, and its uncompressed size.
  */
 
 export {};

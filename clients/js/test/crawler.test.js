@@ -342,7 +342,7 @@ test("a task whose Headwater is away for a moment is not lost", async (t) => {
   /** @type {any[]} */
   const outcomes = ["dropped", problem(503, "unavailable")];
   const backend = await new Backend(t, (asked) => outcomes.shift() ?? usual(asked)).listen();
-  const url = await serve(t, externalCrawler({ crawl: ({ write }) => write({ id: "a" }), writer: { patience: 20 } }));
+  const url = await serve(t, externalCrawler({ crawl: ({ write }) => write({ id: "a" }), writer: { retryFor: 20 } }));
   await call(`${url}/task`, order(backend));
   await until(() => backend.reports.length === 1);
   assert.deepEqual(backend.reports, [{ code: 200 }]);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { NotJson } from "../src/index.js";
-import { lineOf } from "../src/json.js";
+import { exactlyParsed, lineOf } from "../src/json.js";
 
 /** @type {any} */
 const ring = { name: "ring", inner: { list: [] } };
@@ -46,6 +46,10 @@ const REFUSED = [
   ["an error in a field", { why: new Error("no") }, "/why"],
   ["what holds itself", ring, "/inner/list/0"],
   ["what is too deep", deep, ""],
+  ["half of a surrogate pair", { "a/b": ["cut \ud83d"] }, "/a~1b/0"],
+  ["the second half of one", { low: "\ude00x" }, "/low"],
+  ["half of one in a name", { a: { "k\ud83d": 1 } }, "/a/k\ud83d"],
+  ["half of one behind a pair", { a: "😀\ud83d\\ud83d" }, "/a"],
   ["what toJSON gives", { value: { toJSON: () => NaN } }, "/value"],
 ];
 
@@ -90,11 +94,6 @@ const TAKEN = [
     '{"a":{"x":1},"b":{"x":1}}',
   ],
   [
-    "halves of surrogate pairs",
-    { "k\ud83d": "cut \ud83d", low: "\ude00x" },
-    '{"k\ufffd":"cut \ufffd","low":"\ufffdx"}',
-  ],
-  [
     "whole pairs, and text that looks like a half",
     { a: "😀", b: "\\ud83d", c: '\\\\ud83d"' },
     '{"a":"😀","b":"\\\\ud83d","c":"\\\\\\\\ud83d\\""}',
@@ -119,4 +118,24 @@ test("a document is not changed by what is converted", () => {
   lineOf(document);
   assert.equal(document.ids[0], 1n);
   assert(document.at instanceof Date);
+});
+
+/** @type {[string, any][]} a text, and what it holds */
+const EXACT = [
+  ['{"id":9007199254740993}', { id: 9007199254740993n }],
+  ["[-9007199254740993, 9007199254740991]", [-9007199254740993n, 9007199254740991]],
+  [`[1${"0".repeat(400)}]`, [10n ** 400n]],
+  ['{"9007199254740993":"9007199254740993"}', { "9007199254740993": "9007199254740993" }],
+  ['{"a\\"1":12345678901234567890}', { 'a"1': 12345678901234567890n }],
+  ["[0.12345678901234567890, 12345678901234567890e2]", [0.1234567890123456789, 12345678901234567890e2]],
+  ['"12345678901234567890 \\\\"', "12345678901234567890 \\"],
+  ["12345678901234567890", 12345678901234567890n],
+];
+
+for (const [text, value] of EXACT) {
+  test(`integers of ${text.slice(0, 40)} are read exactly`, () => assert.deepEqual(exactlyParsed(text), value));
+}
+
+test("a text that is not JSON is refused by exact reading too", () => {
+  assert.throws(() => exactlyParsed('{"a": 12345678901234567890'), SyntaxError);
 });

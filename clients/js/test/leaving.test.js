@@ -68,7 +68,7 @@ test("the crawler's own error is raised though it cannot be reported", async (t)
   const backend = await new Backend(t, () => problem(503, "unavailable")).listen();
   const error = new Error("mine");
   await assert.rejects(
-    TaskWriter.run(backend.endpoint, () => Promise.reject(error), { patience: 0 }),
+    TaskWriter.run(backend.endpoint, () => Promise.reject(error), { retryFor: 0 }),
     error,
   );
 });
@@ -77,6 +77,69 @@ test("what is reported of an error names its kind, is not too long, and is well-
   const backend = await new Backend(t).listen();
   await new TaskWriter(backend.endpoint).fail(new RangeError("x".repeat(987) + "😀"));
   assert.equal(backend.reports[0].message, `RangeError: ${"x".repeat(987)}\ufffd`);
+});
+
+const broken = {
+  toString() {
+    throw new Error("no");
+  },
+};
+
+const unreadable = Object.defineProperty(new Error("x"), "message", {
+  get() {
+    throw new Error("no");
+  },
+});
+
+/** @type {[string, unknown, string][]} */
+const RAISED = [
+  ["NUL", new Error("a\0b"), "a\ufffdb"],
+  ["half of a surrogate pair", new Error("cut \ud83d"), "cut \ufffd"],
+  ["a symbol", Symbol("s"), "Symbol(s)"],
+  ["nothing", undefined, "undefined"],
+  ["what cannot be shown", broken, "an object that cannot be shown"],
+  ["an error whose message cannot be read", unreadable, "an object that cannot be shown"],
+];
+
+for (const [what, error, message] of RAISED) {
+  test(`a crawler that raises ${what} has its task closed, and raises the same`, async (t) => {
+    const backend = await new Backend(t).listen();
+    const run = TaskWriter.run(backend.endpoint, () => Promise.reject(error));
+    assert.equal(await run.catch((raised) => raised), error);
+    assert.deepEqual(
+      backend.reports.map(({ code, message }) => [code, message]),
+      [[500, message]],
+    );
+  });
+}
+
+test("a report holds whatever it is given", async (t) => {
+  const backend = await new Backend(t).listen();
+  const ring = /** @type {any} */ ({ "k\0": [NaN, undefined, 2n ** 60n, new Set(["\ud800"])], f() {} });
+  const writer = new TaskWriter(backend.endpoint);
+  await writer.status(200, "a\0", ring);
+  const [{ message, detail }] = backend.reports;
+  assert.equal(message, "a\ufffd");
+  assert.deepEqual(detail["k\ufffd"], ["NaN", null, String(2n ** 60n), ["\ufffd"]]);
+  ring.ring = ring;
+  const other = new TaskWriter(backend.endpoint);
+  await other.status(500, "round", ring);
+  assert.equal(backend.reports[1].code, 500);
+});
+
+test("a report that is not taken is made without its texts", async (t) => {
+  const backend = await new Backend(t, (asked) =>
+    asked.json?.detail ? problem(413, "request-too-large") : usual(asked),
+  ).listen();
+  await assert.rejects(TaskWriter.run(backend.endpoint, () => Promise.reject(new Error("mine"))), { message: "mine" });
+  assert.deepEqual(backend.reports.at(-1), { code: 500, message: "the crawler failed" });
+});
+
+test("a task that cannot be closed is told with how to close it", async (t) => {
+  const told = t.mock.method(console, "error", () => {});
+  const backend = await new Backend(t, () => problem(403, "not-allowed")).listen();
+  await assert.rejects(TaskWriter.run(backend.endpoint, () => Promise.reject(new Error("mine"))), { message: "mine" });
+  assert.match(told.mock.calls[0]?.arguments[0], /could not be closed .*headwater tasks stop/);
 });
 
 test("a run that closes the task itself is left alone", async (t) => {
@@ -163,6 +226,7 @@ test("a process that forgets to close its writer loses nothing, and then ends", 
   const errors = text(child.stderr);
   const [code] = await once(child, "exit");
   assert.equal(code, 0, await errors);
+  assert.match(await errors, /was not closed by this program: .*headwater tasks stop/);
   assert.deepEqual(
     backend.uploads.map(({ lines }) => lines),
     [[{ id: "a" }]],

@@ -4,8 +4,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 
 import { Backend, TASK, TOKEN, until } from "./support.js";
 
@@ -22,6 +24,16 @@ function run(code, env) {
   });
 }
 
+/** Return a port that nobody listened on a moment ago. */
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
 /** @param {import("node:child_process").ChildProcessByStdio<any, any, any>} child */
 async function output(child) {
   const [out, err] = [text(child.stdout), text(child.stderr)];
@@ -32,14 +44,14 @@ async function output(child) {
 
 test("the example with an endpoint needs no key", async (t) => {
   const backend = await new Backend(t).listen();
-  await output(run(exampleOf("ENDPOINT"), { ENDPOINT: backend.endpoint }));
+  await output(run(exampleOf("ENDPOINT"), { HEADWATER_ENDPOINT: backend.endpoint }));
   assert.equal(backend.uploads.length, 1);
 });
 
 test("the example of a crawler crawls, and shuts down", async (t) => {
   const backend = await new Backend(t).listen();
-  const PORT = String(20_000 + (process.pid % 20_000));
-  const child = run(exampleOf("createServer"), { HW: backend.url, SECRET: "secret", PORT });
+  const PORT = String(await freePort());
+  const child = run(exampleOf("createServer"), { HEADWATER_URL: backend.url, SECRET: "secret", PORT });
   const ended = output(child);
   const order = { fid: TASK, params: { pages: 3 }, endpoint: backend.endpoint, token: TOKEN };
   const start = () =>
@@ -49,8 +61,12 @@ test("the example of a crawler crawls, and shuts down", async (t) => {
       headers: { Authorization: "Bearer secret" },
     }).catch(() => undefined);
   let started;
-  while (started === undefined) started = await start();
-  assert.equal(started.status, 200);
+  while (started === undefined && child.exitCode === null) {
+    started = await start();
+    await setTimeout(20);
+  }
+  if (started === undefined) await ended; // Fails, with what the example printed.
+  assert.equal(started?.status, 200);
   await until(() => backend.reports.at(-1)?.code === 200);
   assert.equal(backend.uploads[0]?.lines.length, 3);
   child.kill("SIGTERM");

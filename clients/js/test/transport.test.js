@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
 import * as client from "../src/index.js";
-import { kindOf } from "../src/problems.js";
+import { kindOf } from "../src/problem_types.js";
 import { pauseAfter, secondsIn } from "../src/transport.js";
 
 test("pauses double up to thirty seconds, and are shortened by up to half", () => {

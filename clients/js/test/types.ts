@@ -39,13 +39,13 @@ export async function write(endpoint: string, signal: AbortSignal): Promise<numb
   const writer = new TaskWriter(endpoint, "token", {
     maxBytes: 1,
     maxSeconds: 1,
-    patience: 1,
+    retryFor: 1,
     timeout: 1,
     compress: false,
     signal,
   });
   new TaskWriter(new URL(endpoint));
-  new TaskWriter(endpoint, { patience: 1 });
+  new TaskWriter(endpoint, { retryFor: 1 });
   new TaskWriter(endpoint, undefined, {});
   // @ts-expect-error There is no such option.
   new TaskWriter(endpoint, { patiense: 1 });
@@ -67,13 +67,13 @@ export async function write(endpoint: string, signal: AbortSignal): Promise<numb
   const disposable: AsyncDisposable = writer;
   await using another = writer;
   const length: number = await TaskWriter.run(endpoint, async (each) => each.written);
-  const text: string = await TaskWriter.run(endpoint, "token", () => "text", { patience: 1 });
+  const text: string = await TaskWriter.run(endpoint, "token", () => "text", { retryFor: 1 });
   const again: boolean = await writer.run((each) => each === writer);
   return sum + length + text.length + Number(isClosed && again && disposable === another);
 }
 
 export async function use(url: URL, file: File): Promise<void> {
-  const { tasks, streams } = new Headwater(url, "key", { patience: 1, timeout: 1 });
+  const { tasks, streams } = new Headwater(url, "key", { retryFor: 1, timeout: 1 });
   const task: BegunTask = await tasks.create("crawler", { params: { shop: "north" } });
   if (task.alreadyRunning || task.upload === null) return;
   const { endpoint, token }: { endpoint: string; token: string } = task.upload;

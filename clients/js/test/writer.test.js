@@ -197,9 +197,9 @@ test("429 and an upload with the same key under way are waited for", async (t) =
   assert.equal(backend.uploads.length, 3);
 });
 
-test("a writer whose patience is over raises Unavailable, with what it was told last", async (t) => {
+test("a writer that has tried for retryFor seconds raises Unavailable, with what it was told last", async (t) => {
   const backend = await new Backend(t, () => problem(503, "unavailable")).listen();
-  const writer = new TaskWriter(backend.endpoint, { patience: 0.6 });
+  const writer = new TaskWriter(backend.endpoint, { retryFor: 0.6 });
   await writer.write({ id: "a" });
   await assert.rejects(writer.flush(), (error) => {
     assert(error instanceof Unavailable);
@@ -210,7 +210,7 @@ test("a writer whose patience is over raises Unavailable, with what it was told 
   await assert.rejects(writer.write({ id: "b" }), Unavailable);
 });
 
-test("a Retry-After beyond the patience is not waited for", async (t) => {
+test("a Retry-After beyond retryFor is not waited for", async (t) => {
   const backend = await new Backend(t, () => problem(503, "unavailable", {}, { "Retry-After": "3600" })).listen();
   const writer = new TaskWriter(backend.endpoint);
   await assert.rejects(writer.status(102), Unavailable);

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater_client import Headwater, HeadwaterError, TaskWriter
-from headwater_client.objects import Task
+from headwater_client.models.objects import Task
 
 FILE = Path(__file__).parents[2] / "exchanges.json"
 PLACEHOLDER = re.compile(r"\{(\w+)\}")

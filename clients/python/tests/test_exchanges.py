@@ -38,7 +38,7 @@ class Played(httpx.BaseTransport):
         )
         assert {name: request.headers.get(name) for name in expected["headers"]} == expected["headers"]
         if "query" in expected:
-            assert parse_qs(request.url.query.decode()) == expected["query"]
+            assert parse_qs(request.url.query.decode(), keep_blank_values=True) == expected["query"]
         if "key" in expected:
             key = request.headers["idempotency-key"]
             assert self._keys.setdefault(expected["key"], key) == key

@@ -1,4 +1,4 @@
-from headwater_client.objects import Credential, Login
+from headwater_client.models.objects import Credential, Login
 
 
 def test_a_login_does_not_show_what_is_as_good_as_its_token():

@@ -55,11 +55,12 @@ def test_settings_of_a_command_line_are_read_as_what_they_are():
         HEADWATER_STATUS_SECONDS="0",
         HEADWATER_MAX_BYTES="1000",
         HEADWATER_PATIENCE="5",
+        HEADWATER_LENIENT="1",
     )
     assert options.params == {"shop": "north"}
     assert options.done_reasons == {"finished", "caught_up"}
     assert options.status_seconds == 0
-    assert options.writing == {"max_bytes": 1000, "max_seconds": 5.0, "patience": 5.0}
+    assert options.writing == {"max_bytes": 1000, "max_seconds": 5.0, "retry_for": 5.0, "lenient": True}
 
 
 @pytest.mark.parametrize(
@@ -91,3 +92,14 @@ def test_statistics_become_json_and_are_bounded():
     told = statistics_of(stats)
     assert told == {"at": "2026-01-31T00:00:00+00:00", "rate": "nan", "none": None, "reason": "x" * CHARACTERS}
     assert len(statistics_of({str(number): number for number in range(1000)})) == STATISTICS
+
+
+def test_a_statistic_may_be_called_anything_and_hold_anything():
+    stats = {404: 3, "b\0": "x\0", None: object, ("a", 1): float("inf"), "a\ud800": 10**5000}
+    assert statistics_of(stats) == {
+        "('a', 1)": "inf",
+        "404": 3,
+        "None": "<class 'object'>",
+        "a\ufffd": "an integer of 16610 bits",
+        "b\ufffd": "x\ufffd",
+    }

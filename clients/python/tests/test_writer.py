@@ -176,7 +176,7 @@ def test_documents_do_not_wait_for_others_longer_than_they_must(server):
 
 def test_patience_ends_with_what_came_last(server):
     server.answer = lambda _request: _problem(500, "internal", detail="Headwater failed")
-    writer = _writer(server, patience=0)
+    writer = _writer(server, retry_for=0)
     writer.write({"id": 1})
     with pytest.raises(Unavailable, match="was tried once: Headwater failed") as raised:
         writer.flush()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-
-from typing_extensions import assert_type
+from typing import assert_type
 
 from headwater_client import AsyncHeadwater, AsyncTaskWriter, Headwater, TaskWriter
-from headwater_client.answers import Change, Document, Removal
-from headwater_client.objects import BegunTask, Stream, Task
+from headwater_client.models.objects import BegunTask, Stream, Task
+from headwater_client.models.results import Change, Document, Removal
 
 
 def blocking(headwater: Headwater) -> None:

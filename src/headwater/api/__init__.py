@@ -1,1 +1,1 @@
-"""HTTP for programs: handlers that read, act and answer, and what they share."""
+"""The HTTP API: routers, middleware, and what they share."""

@@ -1,10 +1,12 @@
-"""Errors as callers see them: problem details (RFC 9457). Here is the only table from error to status."""
+"""Error responses as problem details (RFC 9457). This is the only mapping from errors to status codes."""
 
+import errno
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -13,38 +15,48 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from headwater.api.tracing import request_id_of, without_tokens
+from headwater.api.request_ids import request_id_of, without_tokens
 from headwater.domain import errors
 from headwater.domain.errors import Flaw, HeadwaterError, RequestInvalid
+from headwater.domain.json_limits import encodable
 from headwater.domain.schema import cut, json_pointer
 from headwater.ingest.decompression import ENCODINGS
 
-#: Found along the error's ancestry, so that a kind of error has the status of its family.
+#: Looked up along the error's base classes, so that a subclass inherits its family's status.
 STATUS: Mapping[type[HeadwaterError], HTTPStatus] = {
     errors.Invalid: HTTPStatus.BAD_REQUEST,
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.NotAllowed: HTTPStatus.FORBIDDEN,
+    errors.OriginNotAllowed: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     errors.DocumentInvalid: HTTPStatus.NOT_ACCEPTABLE,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.VersionMismatch: HTTPStatus.PRECONDITION_FAILED,
+    errors.RequestTimedOut: HTTPStatus.REQUEST_TIMEOUT,
+    errors.HeaderTooLarge: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotUnderstood: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.SegmentDamaged: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.NoRoom: HTTPStatus.INSUFFICIENT_STORAGE,
 }
+
+log = structlog.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
 INTERNAL_TITLE = "Headwater failed"
 INTERNAL_DETAIL = "something went wrong inside; the server's log has the reason beside this request's id"
 _TYPES = "https://headwater.dev/problems/"
+#: Below this path, a problem has a member ``error``, which clients of an Iceberg catalog read.
+_ICEBERG = "/iceberg/"
 
 
 class Fault(BaseModel):
-    """One thing that is wrong with what was sent, and where it stands; fields that say nothing are absent."""
+    """One error in a request, and its position; empty fields are omitted."""
 
     line: int | None = Field(default=None, description="Line of the upload, from 1.")
     offset: int | None = Field(default=None, description="Byte of the decompressed upload, from 0.")
@@ -58,7 +70,7 @@ class Fault(BaseModel):
 class Problem(BaseModel):
     """Why a call failed (RFC 9457)."""
 
-    type: str = Field(description="Stable; a section of the documentation says what it means and how to mend it.")
+    type: str = Field(description="Stable; a section of the documentation says what it means and how to fix it.")
     title: str
     status: int
     detail: str
@@ -68,10 +80,12 @@ class Problem(BaseModel):
     errors: list[Fault] = Field(description="At most 100.")
     truncated: bool = Field(description="Whether there were more errors than are listed.")
     request_id: str = Field(description="Stands in the server's log, too.")
+    segment: str | None = Field(default=None, description="Of `segment-damaged` alone: what is damaged.")
+    task: str | None = Field(default=None, description="Of `segment-damaged` alone: whose documents are in it.")
 
 
 def example_of(kind: str, title: str, status: int, detail: str) -> dict[str, Any]:
-    """Return an error as the API's description shows it."""
+    """Return an example of an error for the OpenAPI document."""
     return Problem(
         type=_TYPES + kind,
         title=title,
@@ -82,7 +96,7 @@ def example_of(kind: str, title: str, status: int, detail: str) -> dict[str, Any
         errors=[],
         truncated=False,
         request_id="5f2c9a1b7e3d4c60",
-    ).model_dump(mode="json")
+    ).model_dump(mode="json", exclude_none=True)
 
 
 def slug(kind: type[HeadwaterError]) -> str:
@@ -91,7 +105,7 @@ def slug(kind: type[HeadwaterError]) -> str:
 
 
 def status_of(error: HeadwaterError) -> HTTPStatus:
-    """Return the status that an error has, by the nearest of its ancestors that has one."""
+    """Return the status code of an error, from the nearest base class that has one."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
@@ -110,34 +124,59 @@ def problem(
     flaws: tuple[Flaw, ...] = (),
     truncated: bool = False,
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, str | None] | None = None,
 ) -> Response:
-    """Return the answer that tells of an error."""
+    """Return the response for an error."""
     body = Problem(
         type=_TYPES + kind,
         title=title,
         status=status,
-        detail=detail,
-        instance=request.url.path,
-        messages=[flaw.message for flaw in flaws] or [detail],
+        detail=encodable(detail),
+        instance=encodable(request.url.path),
+        messages=[encodable(flaw.message) for flaw in flaws] or [encodable(detail)],
         errors=[],
         truncated=truncated,
         request_id=request_id_of(request.scope),
+        segment=(members or {}).get("segment"),
+        task=(members or {}).get("task"),
     )
-    content = body.model_dump(mode="json")
+    content = body.model_dump(mode="json", exclude_none=True)
     content["errors"] = faults(flaws)
-    # A mistyped path may have been quoted with the token in it.
+    if request.url.path.startswith(_ICEBERG):
+        content["error"] = {"message": content["detail"], "type": kind, "code": int(status)}
+    # The detail may quote a mistyped path with a token in it.
     text = without_tokens(json.dumps(content, ensure_ascii=False))
     return Response(text, int(status), headers=headers, media_type=MEDIA_TYPE)
 
 
+def unrouted_problem(error: HeadwaterError, *, request_id: str) -> dict[str, Any]:
+    """Return the problem of a request that is rejected before it is routed."""
+    kind = public_kind(error)
+    return Problem(
+        type=_TYPES + slug(kind),
+        title=kind.title(),
+        status=int(status_of(error)),
+        detail=error.detail,
+        instance="/",
+        messages=[error.detail],
+        errors=[],
+        truncated=False,
+        request_id=request_id,
+    ).model_dump(mode="json")
+
+
 def faults(flaws: Iterable[Flaw]) -> list[dict[str, Any]]:
-    """Return what is wrong as callers see it."""
-    found = [Fault(**{name: getattr(flaw, name) for name in Fault.model_fields}) for flaw in flaws]
+    """Return errors in the form of the API."""
+    found = [Fault(**{name: _encodable(getattr(flaw, name)) for name in Fault.model_fields}) for flaw in flaws]
     return [fault.model_dump(exclude_none=True) for fault in found]
 
 
+def _encodable(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
+
+
 def handle(request: Request, error: HeadwaterError) -> Response:
-    """Tell of one of our own errors."""
+    """Return the response for one of our own errors."""
     status = status_of(error)
     headers: dict[str, str] = {}
     match status:
@@ -162,20 +201,22 @@ def handle(request: Request, error: HeadwaterError) -> Response:
         flaws=error.flaws,
         truncated=error.truncated,
         headers=headers,
+        members=error.members,
     )
 
 
 def handle_validation(request: Request, error: RequestValidationError) -> Response:
-    """Tell of a request that does not have the shape it should have."""
+    """Return the response for a request that fails the framework's validation."""
     if _is_encoded(request):
         return handle(request, errors.EncodingUnknown(_NOT_ENCODED))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     in_body = any(fault["loc"][:1] == ("body",) for fault in error.errors())
-    if in_body and media_type and media_type != "application/json" and not media_type.endswith("+json"):
+    # Bytes: the framework has not decoded a body of that type.
+    if in_body and media_type and isinstance(error.body, bytes):
         return handle(
             request,
             errors.ContentTypeUnknown(
-                f"Content-Type {media_type!r} is not understood here; send JSON with Content-Type: application/json"
+                f"Content-Type {media_type!r} is not supported here; send JSON with Content-Type: application/json"
             ),
         )
     flaws = [_flaw(fault, error.body) for fault in error.errors()]
@@ -183,7 +224,7 @@ def handle_validation(request: Request, error: RequestValidationError) -> Respon
 
 
 def handle_http(request: Request, error: HTTPException, routes: Sequence[BaseRoute]) -> Response:
-    """Tell of what the framework found: no such path, or not with this method."""
+    """Return the response for the framework's own errors: unknown path or method."""
     if isinstance(error.__cause__, HeadwaterError):
         return handle(request, error.__cause__)  # raised while the framework read the body
     if error.__cause__ is not None:
@@ -206,7 +247,7 @@ def handle_http(request: Request, error: HTTPException, routes: Sequence[BaseRou
 
 
 def install(app: FastAPI, *, routes: Sequence[BaseRoute]) -> None:
-    """Let every error of an application with those routes have the one shape."""
+    """Install the error handlers of an application with those routes."""
 
     async def ours(request: Request, error: Exception) -> Response:
         return handle(request, cast("HeadwaterError", error))
@@ -217,13 +258,20 @@ def install(app: FastAPI, *, routes: Sequence[BaseRoute]) -> None:
     async def framework(request: Request, error: Exception) -> Response:
         return handle_http(request, cast("HTTPException", error), routes)
 
+    async def full(request: Request, error: Exception) -> Response:
+        if cast("OSError", error).errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise error
+        log.error("disk.full", exc_info=error)
+        return handle(request, errors.NoRoom("the server's disk is full; make room there, and try again"))
+
     app.add_exception_handler(HeadwaterError, ours)
+    app.add_exception_handler(OSError, full)
     app.add_exception_handler(RequestValidationError, shape)
     app.add_exception_handler(HTTPException, framework)
 
 
 def internal(request: Request) -> Response:
-    """Tell that something failed that nobody foresaw, and nothing of the inside."""
+    """Return the response for an unexpected error, without internal details."""
     return problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -234,7 +282,7 @@ def internal(request: Request) -> Response:
 
 
 def _methods(routes: Sequence[BaseRoute], scope: Scope) -> set[str]:
-    # The framework names only those of the first route of a path.
+    # The framework lists only the methods of the path's first route.
     return {
         method
         for route in routes
@@ -249,7 +297,7 @@ def _is_encoded(request: Request) -> bool:
 
 _NOT_ENCODED = "only uploads may be compressed; send this body as it is, without Content-Encoding"
 
-#: What the framework says, in words that help more.
+#: Clearer messages for some errors of the framework.
 _PLAINER = {
     "Extra inputs are not permitted": "there is no such field here, or it is not for callers to write",
     "Unexpected keyword argument": "there is no such field here",
@@ -260,8 +308,8 @@ _PLAINER = {
 
 def _flaw(fault: Mapping[str, Any], body: object) -> Flaw:
     where, *path = fault["loc"]
-    said = str(fault["msg"]).removeprefix("Value error, ")
-    detail, keyword = cut(_PLAINER.get(said, said)), str(fault["type"])
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    detail, keyword = cut(_PLAINER.get(message, message)), str(fault["type"])
     match where:
         case "body" if fault["type"] == "json_invalid":
             detail = f"the body is not JSON: {fault['ctx']['error']} at character {path[0]}"
@@ -277,9 +325,9 @@ def _flaw(fault: Mapping[str, Any], body: object) -> Flaw:
 
 
 def _steps(path: list[str | int], body: object) -> list[str | int]:
-    """Return those steps of a path that lead into the body.
+    """Return the steps of a path that exist in the body.
 
-    Pydantic also names the branch of a union that it tried, which is nothing that was sent.
+    Pydantic also adds the tried branch of a union, which is not part of the request.
     """
     steps: list[str | int] = []
     for place, step in enumerate(path):

@@ -1,1 +1,1 @@
-"""The SQL database that knows what exists. The only SQL of Headwater is here."""
+"""The SQL database of all objects. All SQL of Headwater is here."""

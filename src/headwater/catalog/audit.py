@@ -1,59 +1,64 @@
-"""The audit: who did what to which object when. Rows are only ever added, in the transaction of what they tell of."""
+"""The audit log: who did what to which object, and when, in the transaction of the change.
+
+Append-only. Entries are deleted only when a purge has moved the mark in ``audit_kept`` past them, which is an entry
+itself; triggers refuse everything else.
+"""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import Any, cast
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.transaction import Transaction
-from headwater.catalog.witness import WITNESS, Deeds
-from headwater.domain.fid import first_fid, new_fid
+from headwater.catalog.core.change_tracking import AUDIT_RECORDER, Changes
+from headwater.catalog.core.transaction import Transaction
+from headwater.domain.ids import first_fid, new_fid
 from headwater.domain.task import Origin
 
 _audit = tables.audit.c
 
-#: How callers know fields that are stored under another name.
+#: Public names of fields that are stored under another name.
 _CALLED = {
     "sealed_credential": "credential",
     "doc_id_field": "docIdField",
+    "delete_marker": "deleteMarker",
     "oauth_parameters": "oauthParameters",
 }
-#: What changes with an edit and is no part of it.
+#: Fields that change as a consequence of an edit.
 _FOLLOWS = frozenset({"version", "updated_at", "credential_type", "planned_at", "next_run_at"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """That somebody changed something."""
+    """One change by an actor."""
 
     fid: str
     at: datetime
-    #: The API key; None for who needs none, on the server itself.
+    #: The API key; None for a command on the server itself.
     key: str | None
-    #: What the key was called then; ``cli`` for a command on the server, ``first start`` for the first key.
+    #: The key's name at that time; ``cli`` for a command on the server, ``first start`` for the first key.
     name: str
-    #: From where it was asked.
+    #: The client that sent the request.
     origin: Origin
-    #: What was done, by the name that the call has in OpenAPI.
+    #: The action, by its operation id in OpenAPI.
     action: str
-    #: The object that was made, changed or deleted, as its plural path name and fid.
+    #: The object that was created, changed or deleted, as its plural path name and fid.
     object_type: str | None
     object_fid: str | None
-    #: Stands in the server's log, too.
+    #: The request's id in the server's log.
     request_id: str | None
-    #: What a reader needs to understand it; no secrets.
+    #: Details for readers; no secrets.
     detail: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doer:
-    """Somebody who does something: the witness of it."""
+class Actor:
+    """The actor of a change, and its audit recorder."""
 
-    #: Read when it is done, not when it is begun: an erasure may take minutes.
+    #: Read when the change is made, not when the request starts: an erasure may take minutes.
     clock: Callable[[], datetime]
     key: str | None = None
     name: str
@@ -64,10 +69,10 @@ class Doer:
     request_id: str | None = None
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def write_down(self, tx: Transaction, deeds: Deeds) -> None:
-        """Add what an action has changed to the audit."""
+    def record(self, tx: Transaction, changes: Changes) -> None:
+        """Add a row to the audit for what an action changed."""
         at = self.clock()
-        object_type, object_fid = deeds.about or (self.object_type, self.object_fid)
+        object_type, object_fid = changes.about or (self.object_type, self.object_fid)
         tx.execute(
             insert(tables.audit).values(
                 fid=new_fid(at),
@@ -79,14 +84,14 @@ class Doer:
                 object_type=object_type,
                 object_fid=object_fid,
                 request_id=self.request_id,
-                detail={name: value for name, value in {**self.detail, **deeds.facts}.items() if value is not None},
+                detail={name: value for name, value in {**self.detail, **changes.facts}.items() if value is not None},
             )
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which entries are meant: those of which everything holds that is given."""
+    """A filter on entries: all given fields must match."""
 
     key: str | None = None
     action: str | None = None
@@ -97,23 +102,23 @@ class Wanted:
 
 
 @contextmanager
-def done_by(doer: Doer | None) -> Generator[None]:
-    """Let what is written in the block be somebody's doing; None: nobody's."""
-    token = WITNESS.set(doer)
+def acting_as(doer: Actor | None) -> Generator[None]:
+    """Record writes in the block as done by ``doer``; None records nothing."""
+    token = AUDIT_RECORDER.set(doer)
     try:
         yield
     finally:
-        WITNESS.reset(token)
+        AUDIT_RECORDER.reset(token)
 
 
 def page(tx: Transaction, wanted: Wanted, *, before: str | None, limit: int) -> list[Entry]:
-    """Return the entries that are meant, and are older than the one with the fid ``before``, newest first."""
+    """Return matching entries older than the one with the fid ``before``, newest first."""
     found = select(tables.audit).order_by(_audit.fid.desc()).limit(limit)
     for name in ("key", "action", "object_type", "object_fid"):
         value = getattr(wanted, name)
         if value is not None:
             found = found.where(_audit[name] == value)
-    # By fid beside the moment: entries are found by their order, however many are younger.
+    # By fid as well as by time: the index is in fid order, however many younger entries there are.
     if wanted.since is not None:
         found = found.where(_audit.fid >= first_fid(wanted.since), _audit.at >= wanted.since)
     if wanted.until is not None:
@@ -123,8 +128,29 @@ def page(tx: Transaction, wanted: Wanted, *, before: str | None, limit: int) -> 
     return tx.values(found, Entry)
 
 
+def keep_since(tx: Transaction, before: datetime) -> bool:
+    """Have the entries from before the day (UTC) of a time deleted; return whether there are such.
+
+    By whole days, so that purges add few entries of their own.
+    """
+    since = first_fid(datetime.combine(before.astimezone(UTC).date(), time(), UTC))
+    if tx.execute(select(_audit.fid).where(_audit.fid < since).limit(1)).first() is None:
+        return False
+    moved = update(tables.audit_kept).where(tables.audit_kept.c.since < since).values(since=since)
+    if tx.execute(moved).rowcount:
+        tx.annotate(before=before.date().isoformat())
+    return True
+
+
+def forget(tx: Transaction, *, limit: int) -> int:
+    """Delete entries that are not kept any more, oldest first; return how many."""
+    since = select(tables.audit_kept.c.since).scalar_subquery()
+    oldest = select(_audit.fid).where(_audit.fid < since).order_by(_audit.fid).limit(limit)
+    return tx.execute(delete(tables.audit).where(_audit.fid.in_(oldest))).rowcount
+
+
 def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return where an object differs from what it was, as callers write it: ``/timeout``, ``/params/language``."""
+    """Return the paths at which an object has changed, in the API's names: ``/timeout``, ``/params/language``."""
     return sorted(
         f"/{_CALLED.get(name, name)}{inner}"
         for name in before.keys() | after.keys()

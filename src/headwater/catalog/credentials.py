@@ -1,4 +1,4 @@
-"""Logins at the ECs of Externals, with their tokens sealed, and who needs them."""
+"""Credentials: OAuth logins at the ECs of Externals, with encrypted tokens."""
 
 from collections.abc import Collection
 from dataclasses import asdict, replace
@@ -8,15 +8,15 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import tables
-from headwater.catalog.transaction import Transaction
+from headwater.catalog.core.transaction import Transaction
 from headwater.domain.errors import InUse, NotFound
-from headwater.domain.fid import is_fid
+from headwater.domain.ids import is_fid
 from headwater.domain.oauth import Credential
 
 _credentials = tables.credentials.c
 _crawlers = tables.crawlers.c
 _ROWS = select(tables.credentials)
-#: Crawlers that an error names.
+#: Maximum number of crawlers that an error names.
 _NAMED = 10
 
 
@@ -24,7 +24,7 @@ def get(tx: Transaction, external: str, fid: str) -> Credential:
     """Return a credential of an External.
 
     Raises:
-        NotFound: it has none of that fid.
+        NotFound: the External has no credential of that fid.
     """
     found = find(tx, fid)
     if found is None or found.external != external:
@@ -33,7 +33,7 @@ def get(tx: Transaction, external: str, fid: str) -> Credential:
 
 
 def find(tx: Transaction, fid: str, *, lock: bool = False) -> Credential | None:
-    """Return a credential, or None; ``lock`` keeps others from changing it until the transaction ends."""
+    """Return a credential, or None; ``lock`` prevents changes by others until the transaction ends."""
     if not is_fid(fid):
         return None
     wanted = _ROWS.where(_credentials.fid == fid)
@@ -41,19 +41,19 @@ def find(tx: Transaction, fid: str, *, lock: bool = False) -> Credential | None:
 
 
 def of_login(tx: Transaction, external: str, digest: str) -> Credential | None:
-    """Return the credential that came of a login, locked for us, or None."""
-    of_it = (_credentials.external == external) & (_credentials.login_digest == digest)
-    return tx.value(_ROWS.where(of_it).with_for_update(), Credential)
+    """Return the credential of a login, locked for update, or None."""
+    matches = (_credentials.external == external) & (_credentials.login_digest == digest)
+    return tx.value(_ROWS.where(matches).with_for_update(), Credential)
 
 
 def page(tx: Transaction, external: str, *, after: str | None, limit: int) -> list[Credential]:
-    """Return credentials of an External, newest first, that come after ``after``."""
+    """Return credentials of an External, newest first, starting after ``after``."""
     wanted = _ROWS.where(_credentials.external == external).order_by(_credentials.fid.desc()).limit(limit)
     return tx.values(wanted if after is None else wanted.where(_credentials.fid < after), Credential)
 
 
 def expiries(tx: Transaction, fids: Collection[str]) -> dict[str, datetime | None]:
-    """Return when credentials expire, by fid."""
+    """Return the expiry times of credentials, by fid."""
     if not fids:
         return {}
     rows = tx.execute(select(_credentials.fid, _credentials.expires_at).where(_credentials.fid.in_(fids)))
@@ -61,14 +61,14 @@ def expiries(tx: Transaction, fids: Collection[str]) -> dict[str, datetime | Non
 
 
 def store(tx: Transaction, credential: Credential) -> tuple[Credential, bool]:
-    """Store the credential of a login, or renew the one that there is; return it, and whether it is new."""
+    """Store the credential of a login, or renew the existing one; return it, and whether it is new."""
     present = of_login(tx, credential.external, credential.login_digest)
     if present is None:
         try:
             with tx.savepoint():
                 tx.execute(insert(tables.credentials).values(asdict(credential)))
                 return credential, True
-        except IntegrityError:  # the index of one credential a login
+        except IntegrityError:  # the unique index on logins
             present = of_login(tx, credential.external, credential.login_digest)
             if present is None:
                 raise
@@ -78,10 +78,10 @@ def store(tx: Transaction, credential: Credential) -> tuple[Credential, bool]:
 
 
 def remove(tx: Transaction, credential: Credential) -> None:
-    """Forget a credential.
+    """Delete a credential.
 
     Raises:
-        InUse: a crawler names it.
+        InUse: a crawler uses it.
     """
     users = list(tx.execute(select(_crawlers.fid).where(_crawlers.login == credential.fid).limit(_NAMED + 1)).scalars())
     if users:

@@ -1,4 +1,4 @@
-"""Events, as rows that are written with the change they tell of, in the order in which changes were committed."""
+"""Events: rows written in the transaction of the change that they describe, with ids in commit order."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -6,30 +6,30 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select
 
 from headwater.catalog import tables
-from headwater.catalog.transaction import Prepared, Transaction
+from headwater.catalog.core.transaction import PreparedStatement, Transaction
 from headwater.domain.event import Event, EventFilter
 
 _events = tables.events.c
 
-#: Announced when there are events.
-TOLD = "events"
+#: Published when there are new events.
+APPENDED = "events"
 
-# The database gives out the id.
-_ADD = Prepared(
+# The database assigns the id.
+_ADD = PreparedStatement(
     insert(tables.events)
     .values({column.name: bindparam(column.name) for column in _events if column.name != "id"})
     .inline()
 )
 
 
-def tell(tx: Transaction, event: Event) -> None:
-    """Let those who follow hear of what this transaction changes, once it is committed."""
+def append(tx: Transaction, event: Event) -> None:
+    """Append an event about what this transaction changes; it is visible after the commit."""
     tx.before_commit(_store, event)
-    tx.announce(TOLD)
+    tx.publish(APPENDED)
 
 
 def after(tx: Transaction, place: int, *, limit: int) -> list[Event]:
-    """Return events behind a place, in order; none that is committed later comes before one of them."""
+    """Return events after an id, in order; no event that is committed later gets a lower id."""
     wanted = select(tables.events).where(_events.id > place).order_by(_events.id).limit(limit)
     return tx.values(wanted, Event)
 
@@ -40,20 +40,20 @@ def last(tx: Transaction) -> int:
 
 
 def oldest(tx: Transaction) -> int:
-    """Return the id of the oldest event that is kept, 0 before the first."""
+    """Return the id of the oldest retained event, 0 before the first."""
     return tx.execute(select(func.coalesce(func.min(_events.id), 0))).scalar_one()
 
 
 def within(tx: Transaction, place: int, until: int, wanted: EventFilter, *, limit: int) -> list[Event]:
-    """Return events behind a place, up to another; those that are not wanted may be among them."""
+    """Return events after an id, up to another; the filter is approximate, others may be among them."""
     those = select(tables.events).where(_events.id > place, _events.id <= until, *_roughly(wanted))
     return tx.values(those.order_by(_events.id).limit(limit), Event)
 
 
 def place_at(tx: Transaction, moment: datetime) -> int:
-    """Return the place before the first event of a moment or later.
+    """Return the position before the first event at or after a time.
 
-    Found by halving: there is no index of moments, which grow with the ids but for what clocks are apart.
+    A binary search: there is no index on times, which grow with the ids except for differences between clocks.
     """
     low, high = max(oldest(tx) - 1, 0), last(tx)
     while low < high:
@@ -68,9 +68,9 @@ def place_at(tx: Transaction, moment: datetime) -> int:
 
 
 def forget(tx: Transaction, *, until: int, limit: int) -> int:
-    """Delete events up to a place, oldest first, of about ``limit`` ids; return how many there were.
+    """Delete events up to an id, oldest first, about ``limit`` of them; return how many were deleted.
 
-    The newest one stays, so that it can always be told whether somebody has missed any.
+    The newest event stays, so that a gap for a subscriber can always be detected.
     """
     last_of_them = min(until, oldest(tx) + limit - 1, last(tx) - 1)
     return tx.execute(delete(tables.events).where(_events.id <= last_of_them)).rowcount
@@ -82,13 +82,13 @@ def _roughly(wanted: EventFilter) -> Iterator[ColumnElement[bool]]:
     if wanted.crawler is not None:
         yield _events.crawler == wanted.crawler
     if wanted.task is not None:
-        # Several tasks stand in the data.
+        # Events about several tasks list them in their data.
         yield or_(_events.task == wanted.task, _events.task.is_(None))
     if wanted.types:
         yield or_(*(_events.type.like(f"{type_}%") for type_ in sorted(wanted.types)))
 
 
-def _store(tx: Transaction, told: Sequence[Event]) -> None:
-    # Ids are given out in the order of commits: who has read up to one has missed none before it.
-    tx.take_turn(TOLD)
-    tx.run_each(_ADD, [vars(event) for event in told])
+def _store(tx: Transaction, new: Sequence[Event]) -> None:
+    # Ids are assigned in commit order: a reader that has read up to an id has missed none before it.
+    tx.advisory_lock(APPENDED)
+    tx.run_each(_ADD, [vars(event) for event in new])

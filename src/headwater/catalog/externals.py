@@ -1,4 +1,4 @@
-"""Questions and changes that only Externals know: their versions, and which of them crawlers run with."""
+"""Queries and changes of Externals: their versions, and the version that crawlers use."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,8 +8,8 @@ import msgspec
 from sqlalchemy import Row, select, update
 
 from headwater.catalog import events, objects, tables
+from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import EXTERNALS
-from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import NotFound
 from headwater.domain.event import publication
 from headwater.domain.external import Definition, External
@@ -19,17 +19,17 @@ _versions = tables.external_versions
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """That an External was described anew."""
+    """One version of an External."""
 
     version: int
     created_at: datetime
 
 
 def at(tx: Transaction, fid: str, version: int) -> External:
-    """Return an External as it was described at a version; its ``meta`` is that of now.
+    """Return an External as it was at a version; its ``meta`` is the current one.
 
     Raises:
-        NotFound: there is no such External, or no such version of it.
+        NotFound: the External or its version does not exist.
     """
     return _at(tx, objects.get(tx, EXTERNALS, fid), version)
 
@@ -38,7 +38,7 @@ def definition_at(tx: Transaction, fid: str, version: int) -> Definition:
     """Return an External's definition as it was at a version.
 
     Raises:
-        NotFound: there is no such version.
+        NotFound: the version does not exist.
     """
     stored = _stored(tx, fid, version)
     if stored is None:
@@ -47,17 +47,17 @@ def definition_at(tx: Transaction, fid: str, version: int) -> Definition:
 
 
 def to_run(tx: Transaction, fid: str, version: int | None = None) -> External:
-    """Return an External as a run begins with it: at the version that is asked for, or else at the one in use.
+    """Return an External for a new run: at the given version, or else at the one in use.
 
     Raises:
-        NotFound: there is no such External, or no such version of it.
+        NotFound: the External or its version does not exist.
     """
     external = objects.get(tx, EXTERNALS, fid)
     return _at(tx, external, external.in_use if version is None else version)
 
 
 def versions(tx: Transaction, fid: str, *, before: int | None, limit: int) -> list[Version]:
-    """Return the versions of an External before one of them, newest first."""
+    """Return the versions of an External before ``before``, newest first."""
     wanted = (
         select(_versions.c.version, _versions.c.created_at)
         .where(_versions.c.external == fid)
@@ -68,21 +68,21 @@ def versions(tx: Transaction, fid: str, *, before: int | None, limit: int) -> li
 
 
 def publish(tx: Transaction, external: External, version: int | None, *, at: datetime) -> External:
-    """Let crawlers run with a version from now on; None takes the mark away, so that it is the newest.
+    """Set the version that crawlers use from now on; None unsets it, so that the newest is used.
 
-    This is no edit: ``version`` is that of what the External's developer says, and nothing of it changes.
+    This is not an edit: ``version`` counts changes to the developer's definition, and that does not change.
     The caller holds the External locked.
 
     Raises:
-        NotFound: there is no such version.
+        NotFound: the version does not exist.
     """
     if version is not None:
         _at(tx, external, version)
     if version == external.published:
         return external
     tx.execute(update(tables.externals).where(tables.externals.c.fid == external.fid).values(published=version))
-    tx.note(version=version)
-    events.tell(tx, publication(external, version, at=at))
+    tx.annotate(version=version)
+    events.append(tx, publication(external, version, at=at))
     return replace(external, published=version)
 
 
@@ -100,5 +100,5 @@ def _at(tx: Transaction, external: External, version: int) -> External:
 
 
 def _stored(tx: Transaction, fid: str, version: int) -> Row[Any] | None:
-    of_it = (_versions.c.external == fid) & (_versions.c.version == version)
-    return tx.execute(select(_versions.c.definition, _versions.c.created_at).where(of_it)).one_or_none()
+    matches = (_versions.c.external == fid) & (_versions.c.version == version)
+    return tx.execute(select(_versions.c.definition, _versions.c.created_at).where(matches)).one_or_none()

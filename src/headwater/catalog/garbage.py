@@ -1,4 +1,4 @@
-"""Files that nothing names any more, left lying for a while for those who are still reading them."""
+"""Files that no row names any more, kept for a while for readers that have started."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -6,36 +6,41 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, insert, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.transaction import Transaction
+from headwater.catalog.core.transaction import Transaction
 
-#: So long a file is left for those who began to read it before nothing named it any more.
+#: How long a file is kept for readers that started while it was still named.
 READERS_LEAVE = timedelta(hours=1)
 
 _garbage = tables.garbage.c
 
 
 def leave(tx: Transaction, paths: Collection[str], *, until: datetime) -> None:
-    """Have files deleted, not before a moment."""
+    """Schedule the deletion of files, not before ``until``."""
     if paths:
         tx.execute(insert(tables.garbage), [{"path": path, "due_at": until} for path in paths])
 
 
 def due(tx: Transaction, *, at: datetime, limit: int) -> list[str]:
-    """Return files that are to be deleted now, longest due first."""
+    """Return files that are due for deletion, longest due first."""
     wanted = select(_garbage.path).where(_garbage.due_at <= at).order_by(_garbage.due_at).limit(limit)
     return list(tx.execute(wanted).scalars())
 
 
 def put_off(tx: Transaction, paths: Collection[str], *, until: datetime) -> None:
-    """Have files that could not be deleted tried again, not before a moment."""
+    """Schedule another attempt to delete files that could not be deleted, not before ``until``."""
     tx.execute(update(tables.garbage).where(_garbage.path.in_(paths)).values(due_at=until))
 
 
 def deleted(tx: Transaction, paths: Collection[str]) -> None:
-    """Forget files that are deleted."""
+    """Remove deleted files from the list."""
     tx.execute(delete(tables.garbage).where(_garbage.path.in_(paths)))
 
 
+def below(tx: Transaction, prefix: str) -> list[str]:
+    """Return the paths that begin with a prefix."""
+    return list(tx.execute(select(_garbage.path).where(_garbage.path.startswith(prefix, autoescape=True))).scalars())
+
+
 def still_named(tx: Transaction, paths: Collection[str]) -> set[str]:
-    """Return those of the paths that wait to be deleted."""
+    """Return those of the paths that are scheduled for deletion."""
     return set(tx.execute(select(_garbage.path).where(_garbage.path.in_(paths))).scalars())

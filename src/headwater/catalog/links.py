@@ -1,4 +1,4 @@
-"""The link graph: which object is connected with which."""
+"""The link graph: which objects are connected."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import insert, literal, select, union
 
 from headwater.catalog import tables
+from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import KINDS, find
-from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid
 
 
@@ -29,7 +29,7 @@ class Link:
 
 
 def add(tx: Transaction, links: Sequence[Link], *, known: str) -> None:
-    """Store links that a caller made by hand; ``known`` is the object that is being made with them.
+    """Store links made by a caller; ``known`` is the object that is being created with them.
 
     Raises:
         RequestInvalid: an end does not exist.
@@ -49,7 +49,7 @@ def add(tx: Transaction, links: Sequence[Link], *, known: str) -> None:
 
 
 def around(tx: Transaction, fid: str, *, after: int, limit: int) -> list[Link]:
-    """Return the links at an object, those made by hand and those that crawlers and tasks are."""
+    """Return the links of an object: those made by callers, and those implied by crawlers and tasks."""
     stored = select(tables.links.c.from_type, tables.links.c.from_fid, tables.links.c.to_type, tables.links.c.to_fid)
     crawlers, tasks = tables.crawlers.c, tables.tasks.c
     derived = [

@@ -1,4 +1,4 @@
-"""Lines of lenient uploads that were kept aside."""
+"""Rejected lines of lenient uploads."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -9,26 +9,25 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, Table, bindparam, delete, func, insert, or_, select, update
 
 from headwater.catalog import tables
-from headwater.catalog.dialects import holds
-from headwater.catalog.segments import batched
-from headwater.catalog.transaction import Transaction
+from headwater.catalog.core.dialects import holds
+from headwater.catalog.core.transaction import Transaction, batched
 from headwater.domain.errors import LONGEST_DETAIL, MovedMeanwhile
-from headwater.domain.reject import MOST_REJECTS, Reject, RejectedLine, RejectKind, mentions, spellings
+from headwater.domain.reject import MOST_REJECTS, Reject, RejectedLine, RejectKind, mentions, reject_digest, spellings
 from headwater.domain.task import Publish, Reason, Task, TaskState
 
 _rejects = tables.rejects.c
 _ALL = select(tables.rejects)
 _ADD = insert(tables.rejects)
 
-#: Rows that are written, or looked through, at a time: of 64 KiB, at most.
+#: Rows that are written or scanned at a time, of up to 64 KiB each.
 MANY = 100
 
 
 def add(tx: Transaction, task: Task, lines: Iterable[RejectedLine], *, count: int, before: int, at: datetime) -> None:
-    """Keep the rejected lines of an upload of a task, as it is now, as far as there is room.
+    """Store the rejected lines of an upload of a task, up to the task's limit.
 
-    Of former attempts none are kept where the room is needed. ``count`` is how many lines there are, and
-    ``before`` how many documents of the attempt came before their upload.
+    Lines of former attempts are deleted when their space is needed. ``count`` is the number of rejected lines, and
+    ``before`` the number of the attempt's documents before the upload.
     """
     of_task = _rejects.task == task.fid
     own = of_task & (_rejects.attempt == task.attempt)
@@ -47,11 +46,12 @@ def add(tx: Transaction, task: Task, lines: Iterable[RejectedLine], *, count: in
 
 
 def _last_of(table: Table, task: Task) -> Select[int]:
-    of_it = (table.c.task == task.fid) & (table.c.attempt == task.attempt)
-    return select(func.coalesce(func.max(table.c.seq), 0)).where(of_it)
+    matches = (table.c.task == task.fid) & (table.c.attempt == task.attempt)
+    return select(func.coalesce(func.max(table.c.seq), 0)).where(matches)
 
 
 def _row(task: Task, line: RejectedLine, *, seq: int, before: int, at: datetime) -> dict[str, Any]:
+    doc_id = None if line.doc_id is None else line.doc_id.encode()
     return {
         "task": task.fid,
         "attempt": task.attempt,
@@ -62,7 +62,8 @@ def _row(task: Task, line: RejectedLine, *, seq: int, before: int, at: datetime)
         "line": line.line,
         "offset": line.offset,
         "flaws": msgspec.to_builtins(line.flaws),
-        "doc_id": None if line.doc_id is None else line.doc_id.encode(),
+        "doc_id": doc_id,
+        "digest": reject_digest(doc_id, line.raw, size=line.size),
         "raw": line.raw,
         "size": line.size,
         "arrived": before + line.before,
@@ -70,33 +71,33 @@ def _row(task: Task, line: RejectedLine, *, seq: int, before: int, at: datetime)
 
 
 def page(tx: Transaction, task: str, attempt: int, *, after: int, limit: int) -> list[Reject]:
-    """Return rejected lines of an attempt in the order in which they came, behind the place ``after``."""
-    of_it = (_rejects.task == task) & (_rejects.attempt == attempt) & (_rejects.seq > after)
-    return tx.values(_ALL.where(of_it).order_by(_rejects.seq).limit(limit), Reject)
+    """Return rejected lines of an attempt in order of arrival, starting after the position ``after``."""
+    matches = (_rejects.task == task) & (_rejects.attempt == attempt) & (_rejects.seq > after)
+    return tx.values(_ALL.where(matches).order_by(_rejects.seq).limit(limit), Reject)
 
 
 def at_places(tx: Transaction, task: Task, seqs: Sequence[int]) -> list[Reject]:
-    """Return those at some places of a task's present attempt, in order."""
+    """Return the rejected lines at the given positions of a task's current attempt, in order."""
     return tx.values(_ALL.where(_of(task), _rejects.seq.in_(seqs)).order_by(_rejects.seq), Reject)
 
 
 def replayed(tx: Transaction, task: Task) -> dict[int, int]:
-    """Return which rejected line of a task's present attempt was replayed, by the place that it has got."""
-    of_it = (tables.replayed.c.task == task.fid) & (tables.replayed.c.attempt == task.attempt)
-    return {row.place: row.seq for row in tx.execute(select(tables.replayed).where(of_it))}
+    """Return the replayed lines of a task's current attempt: the line's number by its position in the attempt."""
+    matches = (tables.replayed.c.task == task.fid) & (tables.replayed.c.attempt == task.attempt)
+    return {row.place: row.seq for row in tx.execute(select(tables.replayed).where(matches))}
 
 
 def leave(tx: Transaction, task: Task, joining: Sequence[int], covered: Sequence[int]) -> None:
-    """Forget lines of a task's present attempt, as it is now: those that join its documents, and those that need not.
+    """Delete lines of a task's current attempt: those that become documents, and those that are superseded.
 
     Raises:
-        MovedMeanwhile: one of them was there no more.
+        MovedMeanwhile: one of them no longer exists.
     """
     seqs = [*joining, *covered]
     gone = 0
     if joining:
         row = {"task": task.fid, "attempt": task.attempt}
-        places = [{**row, "place": task.docs + n, "seq": seq} for n, seq in enumerate(joining)]
+        places = [{**row, "place": task.versions + n, "seq": seq} for n, seq in enumerate(joining)]
         tx.execute(insert(tables.replayed), places)
     for some in batched(seqs):
         gone += tx.execute(delete(tables.rejects).where(_of(task), _rejects.seq.in_(some))).rowcount
@@ -105,23 +106,25 @@ def leave(tx: Transaction, task: Task, joining: Sequence[int], covered: Sequence
 
 
 def judge_anew(tx: Transaction, task: Task, found: Collection[tuple[int, RejectKind, Sequence[Any]]]) -> None:
-    """Keep what is wrong with lines of a task's present attempt now; each is ``(place, kind, flaws)``."""
+    """Store the new errors of lines of a task's current attempt; each is ``(place, kind, flaws)``."""
     if found:
-        of_it = _of(task) & (_rejects.seq == bindparam("at_place"))
+        matches = _of(task) & (_rejects.seq == bindparam("at_place"))
         values = [{"at_place": seq, "kind": kind, "flaws": msgspec.to_builtins(flaws)} for seq, kind, flaws in found]
-        tx.execute(update(tables.rejects).where(of_it).values(kind=bindparam("kind"), flaws=bindparam("flaws")), values)
+        tx.execute(
+            update(tables.rejects).where(matches).values(kind=bindparam("kind"), flaws=bindparam("flaws")), values
+        )
 
 
 def forget_former(tx: Transaction, task: Task) -> None:
-    """Forget those of former attempts, which the present one has replaced."""
+    """Delete the lines of former attempts, which the current one has replaced."""
     for table in (tables.rejects, tables.replayed):
         tx.execute(delete(table).where(table.c.task == task.fid, table.c.attempt != task.attempt))
 
 
 def purge(tx: Transaction, *, before: datetime) -> int:
-    """Forget those of tasks that were deleted, or of attempts that were kept out of their stream, since a moment.
+    """Delete the lines of tasks that were deleted, or of attempts that were kept out of their stream, before a time.
 
-    Return how many there were.
+    Return how many were deleted.
     """
     tasks = tables.tasks.c
     is_removed = tasks.removed_at <= before
@@ -135,8 +138,8 @@ def purge(tx: Transaction, *, before: datetime) -> int:
 def of_document(tx: Transaction, stream: str, doc_id: str) -> list[tuple[str, int, int]]:
     """Return the rejected lines of a stream that are a document, or may be: ``(task, attempt, place)`` of each.
 
-    A line whose id cannot be told for certain, since it is no JSON, or since it has none where the External
-    looks for it, may be the document if the id stands anywhere in it.
+    A line without a certain id, because it is not JSON or has no id where the External expects it, may be the
+    document if the id occurs anywhere in it.
     """
     found = tx.execute(_keys(stream).where(_rejects.doc_id == doc_id.encode()))
     keys = {(row.task, row.attempt, row.seq) for row in found}
@@ -156,23 +159,23 @@ def _raw(tx: Transaction, key: tuple[str, int, int]) -> bytes:
 
 
 def erase(tx: Transaction, stream: str, doc_id: str) -> int:
-    """Forget a document in what was kept aside of a stream, and in what lenient uploads were answered.
+    """Delete a document from the rejected lines of a stream, and from the stored answers to lenient uploads.
 
-    Return how many lines there were.
+    Return how many lines were deleted.
     """
     erased = of_document(tx, stream, doc_id)
     for key in erased:
         tx.execute(delete(tables.rejects).where(_at(key)))
         for table, fid in ((tables.tasks, tables.tasks.c.fid), (tables.attempts, tables.attempts.c.task)):
-            of_it = (fid == key[0]) & (table.c.attempt == key[1])
-            tx.execute(update(table).where(of_it).values(rejected=table.c.rejected - 1))
+            matches = (fid == key[0]) & (table.c.attempt == key[1])
+            tx.execute(update(table).where(matches).values(rejected=table.c.rejected - 1))
     receipts = tables.receipts.c
     of_stream = receipts.task.in_(select(tables.tasks.c.fid).where(tables.tasks.c.stream == stream))
-    # As it stands in what was answered, where long ids are cut.
-    told = msgspec.json.encode(doc_id[: LONGEST_DETAIL - 1])[1:-1].decode()
-    if told:
-        of_it = of_stream & receipts.flaws.is_not(None) & holds(receipts.flaws, told)
-        tx.execute(update(tables.receipts).where(of_it).values(flaws="[]", truncated=True))
+    # As it is written in the answers, where long ids are truncated.
+    encoded = msgspec.json.encode(doc_id[: LONGEST_DETAIL - 1])[1:-1].decode()
+    if encoded:
+        matches = of_stream & receipts.flaws.is_not(None) & holds(receipts.flaws, encoded)
+        tx.execute(update(tables.receipts).where(matches).values(flaws="[]", truncated=True))
     return len(erased)
 
 

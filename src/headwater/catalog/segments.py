@@ -1,72 +1,51 @@
-"""Which segments exist, and which of them a stream shows at which of its versions."""
+"""Segments: how they are added, published, removed, merged and purged."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, null, or_, select, text, update
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, text, update
 
-from headwater.catalog import streams, tables
-from headwater.catalog.transaction import Prepared, Transaction
+from headwater.catalog import events, streams, tables
+from headwater.catalog.core.transaction import PreparedStatement, Transaction, batched
 from headwater.domain.errors import MovedMeanwhile
-from headwater.domain.fid import new_fid
-from headwater.domain.stream import Seen, Segment, Visibility, Written, inlined_path
+from headwater.domain.event import damage
+from headwater.domain.ids import new_fid
+from headwater.domain.stream import FLOORS, Segment, WrittenSegment, floor_path, inlined_path, is_floor
 from headwater.domain.task import Task
-
-T = TypeVar("T")
 
 _segments = tables.segments.c
 _ALL = select(tables.segments)
-_ADD = Prepared(insert(tables.segments))
+_ADD = PreparedStatement(insert(tables.segments))
 
 
-def add(tx: Transaction, segment: Segment) -> None:
-    """Store a new segment; from here on its file counts."""
-    tx.run(_ADD, vars(segment))
+def add(tx: Transaction, segment: Segment, *, layout: int = 0) -> None:
+    """Store a new segment; from the commit on, its file counts.
 
-
-def visible(
-    tx: Transaction,
-    stream: str,
-    visibility: Visibility,
-    *,
-    holding: str | None = None,
-    from_id: str | None = None,
-) -> list[Seen]:
-    """Return a stream's segments as a reader sees them, lowest layer first.
-
-    With ``holding`` only those that may hold the document of that id, with ``from_id`` those that may
-    hold one with that id or a higher one: files that cannot matter need not be opened.
+    It gets a ``layout`` if no stream version tells readers of it.
     """
-    wanted = _ALL.where(_segments.stream == stream, _visible_at(visibility.version)).order_by(_segments.layer)
-    if visibility.without:
-        wanted = wanted.where(_segments.task.not_in(sorted(visibility.without)))
-    if holding is not None:
-        wanted = wanted.where(_holds(holding))
-    if from_id is not None:
-        wanted = wanted.where(_segments.max_id >= from_id.encode())
-    return [_seen(tx, segment, visibility.version) for segment in tx.values(wanted, Segment)]
+    if segment.removed_version is not None:
+        layout = streams.relaid(tx, segment.stream)  # both of its versions are in the past
+    tx.run(_ADD, {**vars(segment), "layout": layout})
 
 
-def _seen(tx: Transaction, segment: Segment, version: int) -> Seen:
-    if segment.whole_version is None or segment.whole_version <= version:
-        return Seen(segment=segment)
-    arrived = streams.arrived_by(tx, segment.task, segment.attempt, version=version)
-    return Seen(segment=segment, until=arrived - segment.base)
-
-
-def ever_holding(tx: Transaction, stream: str, doc_id: str) -> list[Segment]:
-    """Return every segment of a stream that may hold a document, whether it shows or not."""
-    return tx.values(_ALL.where(_segments.stream == stream, _holds(doc_id)).order_by(_segments.layer), Segment)
+def attempt_of(tx: Transaction, fid: str) -> int | None:
+    """Return the attempt of a segment, or None if it is gone."""
+    return tx.execute(select(_segments.attempt).where(_segments.fid == fid)).scalar_one_or_none()
 
 
 def of_attempt(tx: Transaction, task: Task) -> list[Segment]:
-    """Return the segments of a task's present attempt in order of arrival."""
-    of_it = (_segments.task == task.fid) & (_segments.attempt == task.attempt)
-    found = tx.values(_ALL.where(of_it).order_by(_segments.base), Segment)
-    # The segments of an attempt go and come back together, and each time that they were visible has rows of its
-    # own: those that are in, or else those that went last, are all of it.
+    """Return the segments of a task's current attempt in order of arrival, without its floor."""
+    return [segment for segment in held_by_attempt(tx, task) if not segment.is_floor]
+
+
+def held_by_attempt(tx: Transaction, task: Task) -> list[Segment]:
+    """Return the segments of a task's current attempt in order of arrival, and its floor if it has one."""
+    matches = (_segments.task == task.fid) & (_segments.attempt == task.attempt)
+    found = tx.values(_ALL.where(matches).order_by(_segments.base), Segment)
+    # The segments of an attempt are removed and restored together, and each period of visibility has its own rows:
+    # the rows that are still in, or else those removed last, are the whole attempt.
     last = max((_removal(segment) for segment in found), default=None)
     return [segment for segment in found if _removal(segment) == last]
 
@@ -76,36 +55,26 @@ def _removal(segment: Segment) -> float:
 
 
 def shown(*tasks: str, but_attempt: int | None = None) -> ColumnElement[bool]:
-    """Name the segments of tasks that their stream shows now; without those of one attempt if it is given."""
+    """Select the segments of tasks that their stream shows now; without those of one attempt if it is given."""
     of_them = _segments.task.in_(tasks)
     showing = of_them & _segments.added_version.is_not(None) & _segments.removed_version.is_(None)
     return showing if but_attempt is None else showing & (_segments.attempt != but_attempt)
 
 
 def shown_by_attempt(task: Task) -> ColumnElement[bool]:
-    """Name the segments of a task's present attempt that its stream shows now."""
+    """Select the segments of a task's current attempt that its stream shows now."""
     return shown(task.fid) & (_segments.attempt == task.attempt)
 
 
 def waiting(task: Task) -> ColumnElement[bool]:
-    """Name the segments of a task's present attempt that were never published."""
+    """Select the segments of a task's current attempt that were never published."""
     return (_segments.task == task.fid) & (_segments.attempt == task.attempt) & _segments.added_version.is_(None)
 
 
-#: Values that are bound in one statement: databases have a most.
-MOST_BOUND = 5_000
-
-
-def batched(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield values in parts that one statement can bind."""
-    for start in range(0, len(values), MOST_BOUND):
-        yield values[start : start + MOST_BOUND]
-
-
 def docs_in(tx: Transaction, named: ColumnElement[bool]) -> int | None:
-    """Return the number of document versions in the segments that are named; None if there are no such segments."""
+    """Return the number of document versions in the selected segments; None if there are no such segments."""
     docs = tx.execute(select(func.sum(_segments.docs)).where(named)).scalar_one()
-    return None if docs is None else int(docs)  # PostgreSQL's sums are decimals
+    return None if docs is None else int(docs)  # sums are decimals on PostgreSQL
 
 
 def publish(tx: Transaction, named: ColumnElement[bool], *, version: int) -> None:
@@ -119,12 +88,12 @@ def take_out(tx: Transaction, named: ColumnElement[bool], *, version: int) -> No
 
 
 def removed_at(tx: Transaction, tasks: Collection[str], version: int) -> list[Segment]:
-    """Return the segments of tasks that a stream version took out."""
+    """Return the segments of tasks that a stream version removed."""
     return tx.values(_ALL.where(_segments.task.in_(tasks), _segments.removed_version == version), Segment)
 
 
 def removed_with(tx: Transaction, tasks: Sequence[Task]) -> list[Segment]:
-    """Return the segments that went out of their stream when tasks were removed."""
+    """Return the segments that were removed from their stream when tasks were deleted."""
     by_version: dict[int, list[str]] = {}
     for task in tasks:
         if task.removed_version is not None:
@@ -138,17 +107,53 @@ def removed_with(tx: Transaction, tasks: Sequence[Task]) -> list[Segment]:
 
 
 def put_back(tx: Transaction, found: Sequence[Segment], *, version: int, at: datetime) -> None:
-    """Make segments visible again at their place in the order.
+    """Make segments visible again in their layers.
 
-    They get new rows for the same files, so that what readers of former versions see stays true.
+    They get new rows for the same files, so that former stream versions still read the same.
     """
     anew = {"added_version": version, "whole_version": None, "removed_version": None}
     for segment in found:
         add(tx, replace(segment, fid=new_fid(at), **anew))
 
 
+def add_floor(tx: Transaction, task: Task, *, at: datetime) -> None:
+    """Add the floor of a snapshot run, beneath the segments of its current attempt.
+
+    It hides all lower layers while it is visible. It is published, removed and restored with the segments of its
+    attempt; until then, no reader sees it.
+    """
+    matches = (_segments.task == task.fid) & (_segments.attempt == task.attempt)
+    lowest = tx.execute(select(func.min(_segments.layer)).where(matches)).scalar_one()
+    fid = new_fid(at)
+    floor = Segment(
+        fid=fid,
+        stream=task.stream,
+        task=task.fid,
+        attempt=task.attempt,
+        layer=streams.top_layer(tx, task.stream) if lowest is None else lowest,
+        path=floor_path(fid),
+        docs=0,
+        bytes=0,
+        min_id=b"",
+        max_id=b"",
+        base=0,
+        is_compact=True,
+        scope=task.scope,
+        added_version=None,
+        removed_version=None,
+        created_at=at,
+    )
+    add(tx, floor)
+
+
+def withhold_floor(tx: Transaction, task: Task, *, version: int) -> None:
+    """Mark the floor of an attempt that is not published as removed with its segments, by a stream version."""
+    rows = update(tables.segments).where(waiting(task), _segments.path.startswith(FLOORS))
+    tx.execute(rows.values(added_version=version, removed_version=version))
+
+
 def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[tuple[str, int]]:
-    """Return attempts that have ended and are yet to be merged, ``(task, attempt)``, but for some tasks."""
+    """Return attempts that have ended and are not merged yet, ``(task, attempt)``, except those of some tasks."""
     ended = tables.tasks.c.ended_at.is_not(None) | (tables.tasks.c.attempt != _segments.attempt)
     wanted = (
         select(_segments.task, _segments.attempt)
@@ -164,17 +169,17 @@ def to_compact(tx: Transaction, *, limit: int, but: Sequence[str] = ()) -> list[
 def crowded(
     tx: Transaction, *, more_than: int, limit: int, inlined: bool, but: Sequence[str] = ()
 ) -> list[tuple[str, int]]:
-    """Return attempts of open tasks that have many files, or many segments without, but for some tasks.
+    """Return attempts of open tasks with too many files, or too many inlined segments, except those of some tasks.
 
     Each is ``(task, attempt)``.
     """
     tasks = tables.tasks.c
-    # Begun with the open tasks, which are few.
+    # The query starts from the open tasks, which are few.
     is_open = _segments.task.in_(select(tasks.fid).where(text(tables.OPEN), tasks.fid.not_in(but)))
     wanted = (
         select(_segments.task, _segments.attempt)
         .where(is_open, _segments.removed_version.is_(None))
-        .where(_segments.path.startswith(inlined_path("")) == inlined)
+        .where(_segments.path.startswith(inlined_path("")) == inlined, ~_segments.path.startswith(FLOORS))
         .group_by(_segments.task, _segments.attempt)
         .having(func.count() > more_than)
         .limit(limit)
@@ -183,43 +188,98 @@ def crowded(
 
 
 def in_place(tx: Transaction, task: str, attempt: int) -> list[Segment]:
-    """Return the segments of an attempt that nothing has taken out, in order of arrival."""
+    """Return the segments of an attempt that were not removed, in order of arrival."""
     wanted = _ALL.where(_segments.task == task, _segments.attempt == attempt, _segments.removed_version.is_(None))
-    return tx.values(wanted.order_by(_segments.layer), Segment)
+    found = tx.values(wanted.order_by(_segments.layer), Segment)
+    return [segment for segment in found if not segment.is_floor]
 
 
-def settle(tx: Transaction, segment: Segment) -> None:
-    """Keep that compaction has nothing to gain from a segment."""
-    tx.execute(update(tables.segments).where(_segments.fid == segment.fid).values(is_compact=True))
+def settle(tx: Transaction, found: Sequence[Segment]) -> None:
+    """Record that compaction has nothing to gain from segments of one stream."""
+    if not found:
+        return
+    rows = _segments.fid.in_([segment.fid for segment in found])
+    tx.execute(update(tables.segments).where(rows).values(is_compact=True, layout=streams.relaid(tx, found[0].stream)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldedRow:
+    """Segments that become one part of a folded file: one segment, or several of one attempt, in order of arrival."""
+
+    segments: Sequence[Segment]
+    #: The new values of its columns.
+    changes: Mapping[str, Any]
+
+
+def require_unmoved(tx: Transaction, sources: Sequence[Sequence[Segment]]) -> None:
+    """Raise unless segments are still where they were; of several that are merged, all must be as they were.
+
+    Raises:
+        MovedMeanwhile: they are not.
+    """
+    paths = sorted({segment.path for some in sources for segment in some})
+    named = {part for some in batched(paths) for part in _parts_of(tx, some)}
+    if any((segment.path, segment.part) not in named for some in sources for segment in some):
+        raise MovedMeanwhile("some segments were moved, erased or purged meanwhile")
+    together = {segment.fid: segment for some in sources if len(some) > 1 for segment in some}
+    names = ("fid", "path", "layer", "added_version", "whole_version", "removed_version")
+    found: set[tuple[Any, ...]] = set()
+    for fids in batched(list(together)):
+        wanted = select(*(_segments[name] for name in names)).where(_segments.fid.in_(fids))
+        found |= {tuple(row) for row in tx.execute(wanted)}
+    # A restore adds rows for the same files.
+    beside = [path for some in batched(sorted({one.path for one in together.values()})) for path in _rows_at(tx, some)]
+    if found != {tuple(getattr(one, name) for name in names) for one in together.values()} or len(beside) > len(
+        together
+    ):
+        raise MovedMeanwhile("some segments were published, removed or restored meanwhile")
+
+
+def _rows_at(tx: Transaction, paths: Sequence[str]) -> list[str]:
+    return list(tx.execute(select(_segments.fid).where(_segments.path.in_(paths))).scalars())
+
+
+def move(tx: Transaction, rows: Sequence[FoldedRow], *, layout: int) -> None:
+    """Point the rows of segments to a folded file; of several that are merged, the first one stays.
+
+    This makes no stream version, since no reader sees a difference.
+    """
+    for row in rows:
+        first = row.segments[0]
+        there = (_segments.path == first.path) & (_segments.part == first.part)
+        tx.execute(update(tables.segments).where(there).values(**row.changes, layout=layout))
+    gone = [segment.fid for row in rows for segment in row.segments[1:]]
+    for some in batched(gone):
+        tx.execute(delete(tables.segments).where(_segments.fid.in_(some)))
 
 
 def exchange(tx: Transaction, old: Sequence[Segment], new: Segment) -> None:
-    """Let a merged segment take the place of others, which must still be as they were.
+    """Replace segments, which must be unchanged, by a merged one.
 
-    No stream version comes of it, since nothing that anyone sees has changed.
+    This makes no stream version, since no reader sees a difference.
 
     Raises:
-        MovedMeanwhile: they have been published, taken out or merged meanwhile.
+        MovedMeanwhile: they were published, removed or merged meanwhile.
     """
     those = delete(tables.segments).where(_segments.fid.in_([segment.fid for segment in old]))
     names = ("fid", "path", "layer", "added_version", "whole_version", "removed_version")
     gone = {tuple(row) for row in tx.execute(those.returning(*(_segments[name] for name in names)))}
     if gone != {tuple(getattr(segment, name) for name in names) for segment in old}:
         raise MovedMeanwhile(f"the segments of task {new.task} were changed by somebody else meanwhile")
-    add(tx, new)
+    add(tx, new, layout=streams.relaid(tx, new.stream))
 
 
 def lowest_after(tx: Transaction, task: Task) -> int | None:
-    """Return the lowest layer of what attempts brought to a task's stream that came after its present one.
+    """Return the lowest layer of attempts that came to the task's stream after its current one.
 
-    None if there is nothing.
+    None if there is none.
     """
-    of_it = (_segments.task == task.fid) & (_segments.attempt == task.attempt)
-    own = tx.execute(select(func.max(_segments.layer)).where(of_it)).scalar_one()
+    matches = (_segments.task == task.fid) & (_segments.attempt == task.attempt)
+    own = tx.execute(select(func.max(_segments.layer)).where(matches)).scalar_one()
     of_stream = _segments.stream == task.stream
     if own is not None:
         return tx.execute(select(func.min(_segments.layer)).where(of_stream, _segments.layer > own)).scalar_one()
-    # Nothing of it lies anywhere yet. Attempts of a stream run one after the other.
+    # The attempt has no segment yet. Attempts of a stream run one after the other.
     present, former = tables.tasks.c, tables.attempts.c
     is_later = or_(
         _begun_by(_segments.task == present.fid, present.attempt, present.started_at > task.started_at),
@@ -229,58 +289,87 @@ def lowest_after(tx: Transaction, task: Task) -> int | None:
 
 
 def _begun_by(
-    of_it: ColumnElement[bool], attempt: ColumnElement[int], is_later: ColumnElement[bool]
+    matches: ColumnElement[bool], attempt: ColumnElement[int], is_later: ColumnElement[bool]
 ) -> ColumnElement[bool]:
-    return select(attempt).where(of_it, attempt == _segments.attempt, is_later).correlate(tables.segments).exists()
+    return select(attempt).where(matches, attempt == _segments.attempt, is_later).correlate(tables.segments).exists()
 
 
 def purge(tx: Transaction, named: ColumnElement[bool]) -> tuple[int, list[str]]:
-    """Forget segments for good; return how many document versions they held, and the files that nothing names now."""
-    rows = tx.execute(delete(tables.segments).where(named).returning(_segments.path, _segments.docs)).all()
-    docs = {row.path: row.docs for row in rows}
-    gone = sorted(docs.keys() - {path for some in batched(list(docs)) for path in still_named(tx, some)})
-    return sum(docs[path] for path in gone), gone
+    """Delete segments for good; return how many document versions they held, and the files that no row names now."""
+    columns = (_segments.stream, _segments.path, _segments.part, _segments.docs)
+    rows = tx.execute(delete(tables.segments).where(named).returning(*columns)).all()
+    for stream in sorted({row.stream for row in rows}):
+        streams.relaid(tx, stream, has_lost_rows=True)
+    docs = {(row.path, row.part): row.docs for row in rows}
+    paths = sorted({row.path for row in rows})
+    left = {part for some in batched(paths) for part in _parts_of(tx, some)}
+    named_paths = {path for path, _ in left}
+    gone = [path for path in paths if path not in named_paths and not is_floor(path)]
+    return sum(count for part, count in docs.items() if part not in left), gone
+
+
+def _parts_of(tx: Transaction, paths: Collection[str]) -> list[tuple[str, int]]:
+    """Return the parts of files that a segment names."""
+    wanted = select(_segments.path, _segments.part).where(_segments.path.in_(paths)).distinct()
+    return [(row.path, row.part) for row in tx.execute(wanted)]
 
 
 def removed_by(stream: str, version: int) -> ColumnElement[bool]:
-    """Name the segments of a stream that a version, or an earlier one, took out."""
+    """Select the segments of a stream that were removed at a version or before it."""
     return (_segments.stream == stream) & (_segments.removed_version <= version)
 
 
 def never_to_show(before: datetime) -> ColumnElement[bool]:
-    """Name the segments that waited for the success of an attempt that was over before a moment."""
+    """Select the unpublished segments of attempts that ended before a time."""
     tasks = tables.tasks.c
-    # What was replayed into it since it ended goes with the rest: a part of an attempt is nothing to let in.
+    # Lines replayed into it since it ended go with the rest: a part of an attempt must not be published.
     is_former = (tasks.attempt != _segments.attempt) & (_segments.created_at <= before)
     over = select(tasks.fid).where(tasks.fid == _segments.task, is_former | (tasks.ended_at <= before)).exists()
     return _segments.added_version.is_(None) & over
 
 
-def rename(tx: Transaction, path: str, to: Written | None) -> None:
-    """Let the rows that name a file name another one, or be gone where there is none."""
+def rename(tx: Transaction, stream: str, path: str, to: WrittenSegment | None, *, erased: Mapping[int, int]) -> None:
+    """Point the rows that name a file to another one, without some documents, or delete them if ``to`` is None.
+
+    ``erased`` counts the documents that went from each part of the file.
+    """
     rows = _segments.path == path
+    layout = streams.relaid(tx, stream, has_lost_rows=to is None)
     if to is None:
         tx.execute(delete(tables.segments).where(rows))
         return
-    values = {name: getattr(to, name) for name in ("path", "docs", "bytes", "min_id", "max_id")}
+    values = {"path": to.path, "digest": to.digest, "size": to.size, "damaged_at": None, "layout": layout}
+    for part, docs in erased.items():
+        if part == 0:
+            values |= {name: getattr(to, name) for name in ("docs", "bytes", "min_id", "max_id")}
+        else:
+            less = update(tables.segments).where(rows, _segments.part == part)
+            tx.execute(less.values(docs=_segments.docs - docs))
     tx.execute(update(tables.segments).where(rows).values(values))
 
 
+def mark_damaged(tx: Transaction, path: str, at: datetime | None) -> None:
+    """Record since when the segments at a path are damaged, or with None that they are intact again."""
+    named = _segments.path == path
+    stream = tx.execute(select(_segments.stream).where(named).limit(1)).scalar_one_or_none()
+    if stream is None:
+        return
+    changing = _segments.damaged_at.is_not(None) if at is None else _segments.damaged_at.is_(None)
+    tasks = tx.execute(select(_segments.task).distinct().where(named, changing).limit(2)).scalars().all()
+    if not tasks:
+        return
+    rows = update(tables.segments).where(named, changing)
+    tx.execute(rows.values(damaged_at=at, layout=streams.relaid(tx, stream)))
+    if at is not None:
+        # A folded file is of many tasks.
+        events.append(tx, damage(path, stream=stream, task=tasks[0] if len(tasks) == 1 else None, at=at))
+
+
 def of_task(task: str) -> ColumnElement[bool]:
-    """Name all segments of a task."""
+    """Select all segments of a task."""
     return _segments.task == task
 
 
 def still_named(tx: Transaction, paths: Collection[str]) -> set[str]:
     """Return those of the paths that a segment names."""
     return set(tx.execute(select(_segments.path).where(_segments.path.in_(paths))).scalars())
-
-
-def _visible_at(version: int) -> ColumnElement[bool]:
-    return (_segments.added_version <= version) & or_(
-        _segments.removed_version > version, _segments.removed_version == null()
-    )
-
-
-def _holds(doc_id: str) -> ColumnElement[bool]:
-    return (_segments.min_id <= doc_id.encode()) & (_segments.max_id >= doc_id.encode())

@@ -1,1 +1,1 @@
-"""What Headwater is about, as values and pure functions: no I/O, no framework."""
+"""Headwater's domain, as values and pure functions: no I/O, no framework."""

@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain.
+"""The errors of the domain.
 
     HeadwaterError
     ├── NotFound
@@ -14,6 +14,7 @@
     │   ├── TaskClosed
     │   ├── TaskRemoved
     │   ├── TaskPurged
+    │   ├── RunSettled
     │   ├── NothingToPublish
     │   ├── NoLogin
     │   ├── LoginUnfinished
@@ -27,7 +28,9 @@
     ├── TooLarge
     │   ├── UploadTooLarge
     │   ├── DocumentTooLarge
-    │   └── RequestTooLarge
+    │   ├── RequestTooLarge
+    │   └── HeaderTooLarge
+    ├── RequestTimedOut
     ├── NotUnderstood
     │   ├── ContentTypeUnknown
     │   └── EncodingUnknown
@@ -37,44 +40,47 @@
     │   └── TooManyUploads
     ├── NotAuthenticated
     ├── NotAllowed
+    ├── OriginNotAllowed
     ├── MethodNotAllowed
+    ├── NoRoom
+    ├── SegmentDamaged
     └── Unavailable
 
-No error here knows a status code; ``api/errors.py`` has the only table that does. A class's first
-docstring sentence is the title that callers read, and its name is the stable ``type``.
+No error here knows a status code; ``api/errors.py`` has the only mapping. The first sentence of a class's
+docstring is the title that callers see, and its name is the stable ``type``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-#: So many flaws are told of one by one; the rest is only counted.
+#: Maximum number of flaws that are listed; the rest is only counted.
 MOST_FLAWS = 100
-#: A flaw's text is cut here: a schema error may quote a whole document.
+#: Maximum length of a flaw's text: a schema error may quote a whole document.
 LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flaw:
-    """One thing that is wrong with what the caller sent, and where it stands."""
+    """One error in what the caller sent, and its place."""
 
     #: What is wrong, in one sentence.
     detail: str
-    #: Where, as a JSON pointer (RFC 6901) into the body or the document.
+    #: Its place, as a JSON pointer (RFC 6901) into the body or the document.
     pointer: str | None = None
     #: The JSON Schema keyword that failed.
     keyword: str | None = None
-    #: Where that keyword stands, as a JSON pointer into the schema.
+    #: The place of that keyword, as a JSON pointer into the schema.
     schema_pointer: str | None = None
     #: The line of an upload, counted from 1.
     line: int | None = None
-    #: The byte of the decompressed upload at which the fault (or its document) begins, from 0.
+    #: The byte of the decompressed upload at which the error (or its document) begins, from 0.
     offset: int | None = None
-    #: The id of the document, where it could be told.
+    #: The id of the document, if known.
     doc_id: str | None = None
 
     @property
     def message(self) -> str:
-        """The flaw as one line for a person."""
+        """The flaw as one line of text."""
         where = [f"line {self.line}" if self.line is not None else None, self.pointer or None]
         return ": ".join([*filter(None, where), self.detail])
 
@@ -82,21 +88,23 @@ class Flaw:
 class HeadwaterError(Exception):
     """Headwater cannot do what it was asked."""
 
-    #: Seconds after which another try makes sense; None where nothing but a change of what is sent does.
+    #: Seconds after which a retry makes sense; None if the request must be changed.
     retry_after: int | None = None
+    #: Further members of the problem details, by name.
+    members: Mapping[str, str | None] = {}
 
     def __init__(self, detail: str, *, flaws: Sequence[Flaw] = (), truncated: bool = False) -> None:
         super().__init__(detail)
-        #: What happened, to what, and how to mend it.
+        #: What happened, to what, and how to fix it.
         self.detail = detail
-        #: The single faults, at most ``MOST_FLAWS``.
+        #: The single errors, at most ``MOST_FLAWS``.
         self.flaws = tuple(flaws[:MOST_FLAWS])
-        #: Whether there were more faults than are listed.
+        #: Whether there were more errors than are listed.
         self.truncated = truncated or len(flaws) > MOST_FLAWS
 
     @classmethod
     def title(cls) -> str:
-        """The kind of error as a person reads it, the same for each of its occurrences."""
+        """The kind of error in words, the same for each occurrence."""
         return (cls.__doc__ or "").partition(".")[0].strip()
 
 
@@ -117,7 +125,7 @@ class ParametersInvalid(Invalid):
 
 
 class SchemaInvalid(Invalid):
-    """External's definition does not hold together."""
+    """External's definition is invalid."""
 
 
 class UploadBroken(Invalid):
@@ -150,6 +158,10 @@ class TaskRemoved(Conflict):
 
 class TaskPurged(Conflict):
     """Task's documents are purged."""
+
+
+class RunSettled(Conflict):
+    """Run is settled."""
 
 
 class NothingToPublish(Conflict):
@@ -210,16 +222,24 @@ class RequestTooLarge(TooLarge):
     """Request body is over its limit."""
 
 
+class HeaderTooLarge(TooLarge):
+    """Request header is over its limit."""
+
+
+class RequestTimedOut(HeadwaterError):
+    """Request did not arrive in time."""
+
+
 class NotUnderstood(HeadwaterError):
-    """The form in which it was sent is not understood."""
+    """Unsupported form of request body."""
 
 
 class ContentTypeUnknown(NotUnderstood):
-    """Content type is not understood."""
+    """Content type is not supported."""
 
 
 class EncodingUnknown(NotUnderstood):
-    """Content encoding is not understood."""
+    """Content encoding is not supported."""
 
 
 class KeyReused(HeadwaterError):
@@ -250,8 +270,34 @@ class NotAllowed(HeadwaterError):
     """Key lacks the scope for this."""
 
 
+class OriginNotAllowed(HeadwaterError):
+    """Pages of this origin may not call this."""
+
+
 class MethodNotAllowed(HeadwaterError):
     """Method is not allowed here."""
+
+
+class NoRoom(HeadwaterError):
+    """Server's disk has no room for more documents."""
+
+    retry_after = 30
+
+
+class SegmentDamaged(HeadwaterError):
+    """Stored documents are damaged."""
+
+    retry_after = 60
+
+    def __init__(self, segment: str, task: str | None, *, path: str, fault: str) -> None:
+        """Name the segment and its task; None if the segment's file holds the documents of many tasks."""
+        whose = "of many tasks" if task is None else f"of task {task}"
+        or_else = "" if task is None else ", or delete the task and run it again"
+        super().__init__(
+            f"segment {segment} {whose} is damaged: {fault}; restore {path} from a backup{or_else}; with "
+            "?skip_damaged=true, reads answer the rest"
+        )
+        self.members = {"segment": segment, "task": task}
 
 
 class Unavailable(HeadwaterError):

@@ -1,7 +1,7 @@
-"""Events: what those who follow Headwater are told of, each a word and what it is about."""
+"""Events: changes of objects, as subscribers receive them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,24 +9,27 @@ import msgspec
 
 from headwater.domain.crawler import Crawler
 from headwater.domain.external import External
-from headwater.domain.relational import RelationalObject
+from headwater.domain.ids import RelationalObject
 from headwater.domain.stream import LogEntry
-from headwater.domain.task import Reason, Task
+from headwater.domain.task import Failing, Reason, Task
 
-#: What an object belongs to, as its fields are called.
+#: The fields of the objects that an object belongs to.
 _BELONGS_TO = ("stream", "crawler", "external")
-#: What is told of a task beside that.
+#: Further fields in the events of a task.
 _TASK = ("attempt", "code", "state", "reason", "message", "docs", "rejected", "retry_at")
-#: Every event, by what it is about.
+#: The types of events of each object.
 WORDS = {
     "task": (
         *("created", "running", "reported", "done", "withheld", "published", "failed", "timed_out", "stopped"),
         *("retried", "deleted", "restored", "updated", "purged"),
     ),
     "stream": ("created", "changed", "updated", "deleted"),
-    "crawler": ("created", "updated", "skipped", "deleted"),
+    "crawler": ("created", "updated", "skipped", "missed", "recovered", "deleted"),
     "external": ("created", "updated", "published", "deleted"),
     "webhook": ("created", "updated", "deleted"),
+    "notification": ("created", "updated", "deleted"),
+    "segment": ("damaged",),
+    "backup": ("created", "failed"),
 }
 TYPES = frozenset(f"{kind}.{word}" for kind, words in WORDS.items() for word in words)
 _BY_REASON = {Reason.GATE_FAILED: "withheld", Reason.PUBLISHED_BY_USER: "published"}
@@ -34,37 +37,37 @@ _BY_REASON = {Reason.GATE_FAILED: "withheld", Reason.PUBLISHED_BY_USER: "publish
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that has changed, told in the transaction that changed it."""
+    """A change, recorded in its own transaction."""
 
-    #: Its place among all events: later ones have higher ids. 0 until it is stored.
+    #: Its position among all events: later ones have higher ids. 0 until it is stored.
     id: int = 0
     at: datetime
-    #: What happened, ``{object}.{word}``.
+    #: Its type, ``{object}.{word}``.
     type: str
-    #: The stream that it is about, or that the object belongs to; likewise the others.
+    #: The stream that it is about, or that the object belongs to; likewise the next ones.
     stream: str | None = None
     crawler: str | None = None
     external: str | None = None
     task: str | None = None
-    #: What is worth knowing without asking; small, and without secrets.
+    #: Details that spare subscribers a request; small, and without secrets.
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """Which events somebody wants to hear of: those of which everything holds that is given."""
+    """A filter on events: all given fields must match."""
 
     stream: str | None = None
     crawler: str | None = None
-    #: That task alone or among others.
+    #: Of that task, alone or among others.
     task: str | None = None
     #: Of these types; ``task`` is every event of a task.
     types: frozenset[str] = frozenset()
-    #: Of that moment or later.
+    #: At that time or later.
     since: datetime | None = None
 
     def takes(self, event: Event) -> bool:
-        """Tell whether an event is wanted."""
+        """Return whether an event matches."""
         return (
             self.stream in {None, event.stream}
             and self.crawler in {None, event.crawler}
@@ -75,33 +78,69 @@ class EventFilter:
 
 
 def creation(kind: str, value: RelationalObject) -> Event:
-    """Return what is told of a new object of a kind, ``task``."""
+    """Return the event for a new object of a type, ``task``."""
     return _of(kind, "created", value, at=value.created_at)
 
 
 def edit(kind: str, old: RelationalObject, new: RelationalObject) -> Event:
-    """Return what is told of an object that became another version of itself."""
+    """Return the event for an edited object."""
     word = _moved(old, new) if isinstance(old, Task) and isinstance(new, Task) else "updated"
     return _of(kind, word, new, at=new.updated_at)
 
 
 def deletion(kind: str, value: RelationalObject, *, at: datetime) -> Event:
-    """Return what is told of an object that is gone for good; of a task, ``deleted`` says that it can come back."""
+    """Return the event for a permanently deleted object; for a task, ``deleted`` means that it can be restored."""
     return _of(kind, "purged" if isinstance(value, Task) else "deleted", value, at=at)
 
 
 def publication(external: External, version: int | None, *, at: datetime) -> Event:
-    """Return what is told when crawlers are to run with a version of an External; None is the newest."""
+    """Return the event for a change of the version of an External that crawlers use; None is the newest."""
     return _of("external", "published", external, at=at, published=version)
 
 
 def skip(crawler: Crawler, why: str, *, at: datetime) -> Event:
-    """Return what is told when a run of a crawler that was due was not started."""
+    """Return the event for a due run of a crawler that was not started."""
     return _of("crawler", "skipped", crawler, at=at, why=why)
 
 
+def miss(crawler: Crawler, *, expected_at: datetime, missed_since: datetime, at: datetime) -> Event:
+    """Return the event for an expected run of a crawler that did not end well in time.
+
+    The first of several has ``missed_since`` equal to ``expected_at``.
+    """
+    moments = msgspec.to_builtins({"expected_at": expected_at, "missed_since": missed_since})
+    return _of("crawler", "missed", crawler, at=at, **moments)
+
+
+def recovery(
+    crawler: Crawler, task: str, *, missed_since: datetime | None, failing: Failing | None, at: datetime
+) -> Event:
+    """Return the event for the first good run of a crawler after missed ones, or after ones that did not end well."""
+    since = None if failing is None else failing.since
+    moments = msgspec.to_builtins({"missed_since": missed_since, "failed_since": since})
+    event = _of("crawler", "recovered", crawler, at=at, **moments, failed=0 if failing is None else failing.runs)
+    return replace(event, task=task)
+
+
+def damage(path: str, *, stream: str, task: str | None, at: datetime) -> Event:
+    """Return the event for a file that was found damaged; ``task`` is None if its documents are of several."""
+    return Event(at=at, type="segment.damaged", stream=stream, task=task, data={"path": path})
+
+
+def backup(name: str, *, files: int, new_files: int, size: int, new_size: int, failed: int, at: datetime) -> Event:
+    """Return the event for a backup by the schedule; ``failed`` is the number of failed tries in a row before it."""
+    data = {"backup": name, "files": files, "new_files": new_files, "bytes": size, "new_bytes": new_size}
+    return Event(at=at, type="backup.created", data={**data, "failed": failed})
+
+
+def failed_backup(why: str, *, failed: int, last_made_at: datetime | None, at: datetime) -> Event:
+    """Return the event for a backup that the schedule could not make, the ``failed``-th in a row."""
+    moments = msgspec.to_builtins({"last_made_at": last_made_at})
+    return Event(at=at, type="backup.failed", data={"message": why, "failed": failed, **moments})
+
+
 def stream_event(entry: LogEntry, *, crawler: str | None = None) -> Event:
-    """Return what is told of a stream that shows something else than before."""
+    """Return the event for a new version of a stream."""
     data: dict[str, Any] = {
         "stream_version": entry.version,
         "change": entry.change,
@@ -118,7 +157,7 @@ def _of(kind: str, word: str, value: RelationalObject, *, at: datetime, **more: 
     told: dict[str, Any] = (
         msgspec.to_builtins({name: getattr(value, name) for name in _TASK}) if isinstance(value, Task) else {}
     )
-    # What no column is for is told with the rest.
+    # Objects without a column of their own are named in the data.
     own = {} if kind in Event.__annotations__ else {kind: value.fid}
     return Event(
         at=at,
@@ -132,7 +171,7 @@ def _of(kind: str, word: str, value: RelationalObject, *, at: datetime, **more: 
 
 
 def _moved(old: Task, new: Task) -> str:
-    """Return the word for what became of a task; the first that fits says most."""
+    """Return the event type for a task's transition; the most specific one comes first."""
     if new.attempt != old.attempt:
         return "retried"
     if (new.removed_at is None) != (old.removed_at is None):

@@ -1,4 +1,4 @@
-"""An External: a registered crawler, as its developer describes it."""
+"""An External: a registered crawler definition."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from headwater.domain.deletion import DeleteMarker
 from headwater.domain.errors import Flaw, ParametersInvalid, SchemaInvalid
 from headwater.domain.parameter import Parameter, definition_flaws
 from headwater.domain.schema import compile_schema
+from headwater.domain.schema_cost import schema_cost
 
 
 class CredentialType(StrEnum):
-    """What a crawler needs to log in at its source."""
+    """The kind of credential that a crawler needs for its source."""
 
     BASIC = "basic"
     OAUTH = "oauth"
@@ -20,23 +22,25 @@ class CredentialType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """What an External's developer says of it; each edit makes a new version."""
+    """The developer's definition of an External; each edit makes a new version."""
 
-    #: Base URL of the EC; None means push: there is no server, a script uploads.
+    #: Base URL of the EC; None means push: there is no server to call, a script uploads.
     endpoint: str | None = None
     credential: CredentialType | None = None
     #: Base URL of the EC's OAuth service, for ``oauth``; see ``oauth.py``.
     oauth: str | None = None
-    #: Handed on to the page on which a person logs in.
+    #: Passed to the login page.
     oauth_parameters: Any = None
-    #: The JSON Schema that each document must match; None takes any object.
+    #: The JSON Schema that each document must match; None accepts any object.
     schema: dict[str, Any] | bool | None = None
-    #: The field of a document that holds its id; None makes ids from the content.
+    #: The field of a document that contains its id; None derives ids from the content.
     doc_id_field: str | None = None
-    #: Sent with each request to the EC.
-    headers: dict[str, str]
+    #: What marks a document as a deletion; None: only lines ``{"$delete": id}`` delete.
+    delete_marker: DeleteMarker | None = None
+    #: Sent with each request to the EC; values are encrypted (see ``catalog/vault.py``).
+    headers: dict[str, Any]
     parameters: tuple[Parameter, ...]
-    #: Kept and handed on; Headwater does not look into it.
+    #: Stored and passed on; Headwater does not interpret it.
     analysis: dict[str, Any] | None = None
 
 
@@ -48,35 +52,37 @@ class External:
     definition: Definition
     created_at: datetime
     updated_at: datetime
-    #: Grows with each edit; sent to the EC, and kept with each task.
+    #: Grows with each edit; sent to the EC, and stored with each task.
     version: int
     meta: dict[str, Any]
-    #: The version that crawlers run with; None while it is always the newest.
+    #: The version that crawlers use; None means the newest.
     published: int | None = None
 
     @property
     def in_use(self) -> int:
-        """The version that a run begins with if it asks for none."""
+        """The version that a new run uses by default."""
         return self.version if self.published is None else self.published
 
     @property
     def is_push(self) -> bool:
-        """Whether its crawler is a script that uploads by itself, and no server that is called."""
+        """Whether its crawler is a script that uploads, and no server that is called."""
         return self.definition.endpoint is None
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Its display name."""
         return str(self.meta.get("name") or self.fid)
 
 
 def check_definition(definition: Definition) -> None:
-    """Raise unless schema, parameters and login hold together.
+    """Raise unless schema, parameters and login are valid.
+
+    A schema that may take long to compile is not compiled here.
 
     Raises:
-        SchemaInvalid: with a flaw for each place that does not compile.
+        SchemaInvalid: with a flaw for each error.
     """
-    if definition.schema is not None:
+    if definition.schema is not None and schema_cost(definition.schema).is_compiled_quickly:
         compile_schema(definition.schema)
     flaws = [
         Flaw(pointer=f"/parameters{flaw.pointer}", keyword=flaw.keyword, detail=flaw.detail)
@@ -104,10 +110,10 @@ def _login_flaws(definition: Definition) -> Iterator[Flaw]:
 
 
 def check_credential(wanted: CredentialType | None, given: dict[str, Any] | None) -> None:
-    """Raise unless a crawler's credential is what its External asks for.
+    """Raise unless a crawler's credential is of the kind that its External requires.
 
     Raises:
-        ParametersInvalid: it is missing, not asked for, or of the wrong form.
+        ParametersInvalid: it is missing, not required, or of the wrong form.
     """
     fault = _credential_fault(wanted, given)
     if fault is not None:
@@ -115,16 +121,16 @@ def check_credential(wanted: CredentialType | None, given: dict[str, Any] | None
 
 
 def credential_unfit(fault: str) -> ParametersInvalid:
-    """Return the error that says what is wrong with a crawler's credential."""
+    """Return the error about a crawler's credential."""
     return ParametersInvalid(
         f"the credential does not fit the External: {fault}", flaws=[Flaw(pointer="/credential", detail=fault)]
     )
 
 
 def named_login(given: dict[str, Any]) -> str | None:
-    """Return the fid of the login that a crawler's credential names, ``{"fid"}`` or ``{"oauth"}``; None if none.
+    """Return the fid of the login in a crawler's credential, ``{"fid"}`` or ``{"oauth"}``; None if there is none.
 
-    What is shown of it beside that may be sent back.
+    Fields that are only shown may be sent back.
     """
     names = set(given) - {"type", "expires_at"}
     fid: Any = given[names.pop()] if names in ({"fid"}, {"oauth"}) else None

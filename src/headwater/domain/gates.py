@@ -1,4 +1,4 @@
-"""Gates: what a run must have brought to be let into its stream."""
+"""Gates: conditions that a run must meet to be published in its stream."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,39 +7,40 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What a crawler's runs must hold to when they end well; None lets everything pass."""
+    """The conditions on publishing a crawler's successful runs; None disables a condition."""
 
-    #: The fewest documents that an attempt brings.
+    #: Minimum number of documents of an attempt.
     min_docs: int | None = None
-    #: By which share, 0 to 1, an attempt may bring fewer documents than the last good one of its crawler.
+    #: Maximum share, 0 to 1, by which the documents may decrease from the crawler's last good attempt.
     max_shrink: float | None = None
-    #: How many lines may have been rejected: below 1 a share of all lines, from 1 on a number of them.
+    #: Maximum of rejected lines: below 1 a share of all lines, from 1 on a number.
     max_rejected: float | None = None
 
     @property
     def are_open(self) -> bool:
-        """Whether there is nothing that could fail."""
+        """Whether no condition is set."""
         return self == Gates()
 
 
 @dataclass(frozen=True, kw_only=True)
 class GateFailure:
-    """A gate that did not let an attempt pass."""
+    """A gate that an attempt failed."""
 
     #: Its name, ``min_docs``.
     gate: str
-    #: What the crawler's gate says.
+    #: The configured limit.
     limit: float
-    #: What the attempt came to.
+    #: The attempt's value.
     value: float
-    #: What that means, in a few words.
+    #: An explanation in a few words.
     said: str
 
 
 def failures(gates: Gates, *, docs: int, rejected: int, before: int | None) -> list[GateFailure]:
-    """Return the gates that an attempt fails which brought so many documents and had so many lines rejected.
+    """Return the gates that an attempt with so many documents and rejected lines fails.
 
-    ``before`` is what the last good attempt of its crawler brought; None if there was none, which any number passes.
+    ``before`` is the number of documents of the crawler's last good attempt; None if there was none, which any number
+    passes.
     """
     return [*_too_few(gates, docs), *_shrunk(gates, docs, before), *_too_bad(gates, docs, rejected)]
 
@@ -53,7 +54,7 @@ def _too_few(gates: Gates, docs: int) -> Iterator[GateFailure]:
 def _shrunk(gates: Gates, docs: int, before: int | None) -> Iterator[GateFailure]:
     if gates.max_shrink is None or not before:
         return
-    # A quotient of whole numbers is the nearest double, and so is what was written: 0.3 is never just above 0.3.
+    # A quotient of integers rounds to the nearest double, as the configured value did: 0.3 is never just above 0.3.
     shrunk = (before - docs) / before
     if shrunk > gates.max_shrink:
         said = (
@@ -77,7 +78,7 @@ def _too_bad(gates: Gates, docs: int, rejected: int) -> Iterator[GateFailure]:
 
 
 def counted(docs: int) -> str:
-    """Return a number of documents in words."""
+    """Return a number of documents with its noun."""
     return "1 document" if docs == 1 else f"{docs} documents"
 
 
@@ -85,12 +86,12 @@ _KEPT_OUT, _LET_IN = "not published", "published by hand"
 
 
 def verdict(failed: Sequence[GateFailure], *, message: str | None, detail: Any) -> tuple[str, dict[str, Any]]:
-    """Return the message and the detail of a task that failed gates; what its crawler had said is kept in them."""
+    """Return the message and the detail of a task that failed gates; they include those that its crawler reported."""
     said = "; ".join(f"{one.gate}: {one.said}" for one in failed)
     gates = [{"gate": one.gate, "limit": one.limit, "value": one.value} for one in failed]
     return f"{_KEPT_OUT}, {said}", {"gates": gates, "message": message, "detail": detail}
 
 
 def overruled(message: str | None) -> str | None:
-    """Return the message of a task that failed gates, once a person has let it in."""
+    """Return the message of a task that failed gates, once a person has published it."""
     return None if message is None else message.replace(_KEPT_OUT, _LET_IN, 1)

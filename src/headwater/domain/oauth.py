@@ -1,4 +1,4 @@
-"""OAuth at an EC: where a person logs in there, and what the EC then gives for it."""
+"""OAuth at an EC: the login page, and the grant that results."""
 
 import contextlib
 import json
@@ -10,65 +10,67 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from headwater.domain.errors import NoLogin
 from headwater.domain.external import CredentialType, External
+from headwater.domain.json_limits import clean_text, unstorable
 from headwater.domain.parameter import moment
-from headwater.domain.storable import unstorable
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Numbers from here on count milliseconds: as seconds they would lie beyond the year 5000.
+#: Larger numbers are milliseconds: as seconds they would be beyond the year 5000.
 _MILLISECONDS = 10**11
-#: No token was issued before, or ends before: a number that says so is a duration, or nonsense.
+#: No token was issued or expired before: a smaller number is a duration, or nonsense.
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-#: Texts of an EC beside its token are kept up to so many characters.
+#: Maximum length of an EC's texts beside its token, in characters.
 _LONGEST_TEXT = 1000
+#: Fields of a grant for people: characters that cannot be stored are replaced in them, and refused in all others.
+_FOR_PEOPLE = ("user", "reported_name", "email_address")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """The OAuth service of an External's EC."""
 
-    #: Its base URL; a query in it is kept in each call.
+    #: Its base URL; its query is kept in each call.
     url: str
-    #: Handed on to the page on which a person logs in.
+    #: Passed to the login page.
     parameters: dict[str, Any]
-    #: Sent with each request to the EC.
-    headers: dict[str, str]
+    #: Sent with each request to the EC; values are encrypted (see ``catalog/vault.py``).
+    headers: dict[str, Any]
 
     def login_url(self, uuid: str, *, reset: bool) -> str:
-        """Return where a person logs in; ``reset`` asks the EC to forget who was logged in there."""
+        """Return the URL of the login page; ``reset`` asks the EC to log out its current user."""
         flags = [("reset", "true")] if reset else []
         own = [pair for pair in _pairs(self.parameters) if pair[0] not in {"uuid", "reset"}]
         return _below(self.url, "/login", [("uuid", uuid), *own, *flags])
 
     def token_url(self, uuid: str) -> str:
-        """Return where the EC gives the token of a login, or is told to forget it."""
+        """Return the URL at which the EC gives the token of a login, and revokes it."""
         tenant = {"subdomain": self.parameters.get("subdomain")}
         return _below(self.url, "/token", [("uuid", uuid), *_pairs(tenant)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What an EC gives for a login."""
+    """An EC's answer to a completed login."""
 
-    #: All of it, as it came: so a crawler is started with it.
+    #: All of it, unchanged: crawlers are started with it.
     given: dict[str, Any] = field(repr=False)
     user: str | None
-    #: What the EC calls the person, for people.
+    #: The EC's display name for the person.
     reported_name: str | None
     email_address: str | None
     issued_at: datetime | None
-    #: From when on the token is worth nothing; None if it does not expire.
+    #: When the token expires; None if it does not.
     expires_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """A login at an EC whose token is kept, for crawlers to name."""
+    """A stored login at an EC, for crawlers to use."""
 
     fid: str
     external: str
-    #: Of the login's uuid: who has the uuid itself can ask the EC for the token.
+    #: The hash of the login's uuid: anyone with the uuid itself can get the token from the EC.
     login_digest: str
-    #: ``{uuid, url, given}``, sealed: the login, where its token was fetched, and what the EC gave.
+    #: ``{uuid, url, given}``, encrypted: the login, the URL of its token, and the EC's grant.
     sealed: str = field(repr=False)
     user: str | None
     reported_name: str | None
@@ -80,7 +82,7 @@ class Credential:
     renewed_at: datetime
 
     def is_expired(self, *, at: datetime) -> bool:
-        """Whether its token is worth nothing by then."""
+        """Whether its token has expired by then."""
         return self.expires_at is not None and self.expires_at <= at
 
 
@@ -88,35 +90,38 @@ def service_of(external: External) -> Service:
     """Return the OAuth service of an External.
 
     Raises:
-        NoLogin: nobody logs in there.
+        NoLogin: it has no logins.
     """
-    said = external.definition
-    if said.credential is not CredentialType.OAUTH:
+    definition = external.definition
+    wanted = definition.credential
+    if wanted is not CredentialType.OAUTH:
         raise NoLogin(
-            f"External {external.name!r} has the credential {said.credential or 'null'}, so that nobody logs in at its "
+            f"External {external.name!r} has the credential {wanted or 'null'}, so that nobody logs in at its "
             f'crawler; set "credential": "oauth" and "oauth" (version {external.version} is in question)'
         )
-    if said.oauth is None:
+    if definition.oauth is None:
         raise NoLogin(
             f'External {external.name!r} does not say where a person logs in; set "oauth" to the URL of its '
             f"crawler's OAuth service (version {external.version} is in question)"
         )
-    given: Any = said.oauth_parameters
+    given: Any = definition.oauth_parameters
     parameters = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
-    return Service(url=said.oauth, parameters=parameters, headers=said.headers)
+    return Service(url=definition.oauth, parameters=parameters, headers=definition.headers)
 
 
 def read_grant(answer: Any) -> Grant:
-    """Return what an EC's answer gives, ``{user, token, expiry, issued, reported_name?, email_address?}``.
+    """Parse an EC's grant, ``{user, token, expiry, issued, reported_name?, email_address?}``.
 
-    It may stand in an envelope, as an EC's other answers do.
+    It may be in an envelope, as an EC's other answers.
 
     Raises:
-        ValueError: it gives nothing that can be used; the text says why, and nothing of what was answered.
+        ValueError: it is unusable; the text says why, without quoting the answer.
     """
     found = _object(answer)
     if "token" not in found and "payload" in found:
         found = _object(found["payload"])
+    for_people = {name: clean_text(found[name]) for name in _FOR_PEOPLE if isinstance(found.get(name), str)}
+    found = {**found, **for_people}
     fault = unstorable(found)
     if fault is not None:
         raise ValueError(fault)
@@ -162,7 +167,7 @@ def _moment(given: dict[str, Any], name: str) -> datetime | None:
 
 
 def _named_moment(value: Any) -> datetime | None:
-    if isinstance(value, str) and len(value) > len("2026-01-31"):  # and so no mere date
+    if isinstance(value, str) and len(value) > len("2026-01-31"):  # longer than a date
         named = moment(value)
         return None if named is None else named.astimezone(UTC)
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -177,7 +182,7 @@ def _below(base: str, path: str, pairs: list[tuple[str, str]]) -> str:
 
 
 def _pairs(parameters: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield parameters as those of a query: an array is its name several times, an object is JSON, null is absent."""
+    """Yield parameters as query parameters: an array repeats its name, an object is JSON, null is omitted."""
     for name, value in parameters.items():
         for each in cast("list[Any]", value) if isinstance(value, list) else [value]:
             if each is not None:

@@ -1,6 +1,7 @@
-"""The parameters that an External takes: their definition, and the check of values against it."""
+"""The parameters of an External: their definition, and the validation of values."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from operator import eq, ge, gt, le, lt
 from typing import Any, ClassVar
 
 from headwater.domain.errors import Flaw, ParametersInvalid, SchemaInvalid
+from headwater.domain.regex_cost import regex_cost
 from headwater.domain.schema import Validator, compile_schema, cut, json_pointer
 
 
 class ParameterType(StrEnum):
-    """What kind of value a parameter takes."""
+    """The type of a parameter's value."""
 
     STRING = "string"
     PASSWORD = "password"  # noqa: S105 - the name of a type
@@ -28,12 +30,12 @@ class ParameterType(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "ParameterType | None":
-        # The protocol's first description misspelt it, and Externals were written by it.
+        # The protocol's first description had this typo, and Externals were written by it.
         return cls.INTEGER if value == "interger" else None
 
 
 class Rule(StrEnum):
-    """How a parameter's value must stand to another's."""
+    """How a parameter's value must compare to another's."""
 
     GT = "gt"
     GTE = "gte"
@@ -47,30 +49,34 @@ _WORDS = {Rule.GT: "more than", Rule.GTE: "at least", Rule.LT: "less than", Rule
 _TEXTS = {ParameterType.STRING, ParameterType.PASSWORD, ParameterType.LOCATION}
 _CHOICES = {ParameterType.MULTI_BOOL, ParameterType.MULTI_SEARCH}
 _NEEDS_OPTIONS = {ParameterType.LIST, ParameterType.MULTI_SEARCH}
+#: Maximum total states of an External's regular expressions, so that they are compiled quickly.
+_MOST_OF_REGEXES = 20_000
+#: Maximum length of a text that is matched by an expression of more than linear time.
+_LONGEST_FOR_BACKTRACKING = 1000
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d))?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One of the values among which a parameter chooses."""
+    """One of a parameter's options."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     value: str
-    #: What a person is shown in its place.
+    #: Its display text.
     label: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Restriction:
-    """What a parameter's value must be beside another's; checked when both are given."""
+    """A condition on a parameter's value and another's; checked if both are given."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     rule: Rule
     #: The name of the other parameter.
     target: str
-    #: What the caller is told when it does not hold.
+    #: The error message.
     message: str | None = None
 
 
@@ -83,18 +89,18 @@ class Parameter:
     name: str
     display_name: str | None = None
     description: str | None = None
-    #: Whether a value must be given.
+    #: Whether a value is required.
     req: bool = False
     type: ParameterType = ParameterType.STRING
-    #: The least value (integer), length (texts) or number of choices (multi_…).
+    #: Minimum value (integer), length (texts) or number of choices (multi_…).
     min: int | float | None = None
-    #: The greatest value, length or number of choices.
+    #: Maximum value, length or number of choices.
     max: int | float | None = None
-    #: What a text must match somewhere, as in JSON Schema's ``pattern``.
+    #: A regular expression that a text must match somewhere, as JSON Schema's ``pattern``.
     regex: str | None = None
     #: The values to choose from; for ``list``, ``multi_search`` and ``multi_bool``.
     options: tuple[str | Option, ...] | None = None
-    #: The value when none is given.
+    #: The default value.
     default: Any = None
     restrictions: tuple[Restriction, ...] = ()
 
@@ -108,12 +114,12 @@ class Parameter:
         """Its ``regex``, compiled.
 
         Raises:
-            SchemaInvalid: it is no regular expression.
+            SchemaInvalid: it is not a valid regular expression.
         """
         return None if self.regex is None else compile_schema({"pattern": self.regex}, at="")
 
     def faults(self, value: Any) -> Iterator[str]:
-        """Yield what is wrong with a value, as sentences about it."""
+        """Yield the errors of a value, as sentences about it."""
         yield from self._type_faults(value) or self._value_faults(value)
 
     def _type_faults(self, value: Any) -> list[str]:
@@ -138,11 +144,21 @@ class Parameter:
             yield from self._bound_faults(value, self._quote(value))
         elif self.type in _TEXTS:
             yield from self._bound_faults(len(value), f"its length of {len(value)}")
-            pattern = self.pattern
-            if pattern is not None and not pattern.is_valid(value):
-                yield f"{self._quote(value)} does not match {self.regex}"
+            yield from self._regex_faults(value)
         elif self.type in _CHOICES:
             yield from self._bound_faults(len(value), f"its number of choices, {len(value)},")
+
+    def _regex_faults(self, value: str) -> Iterator[str]:
+        if self.regex is None:
+            return
+        cost = regex_cost(self.regex)
+        if math.isinf(cost.per_byte) and len(value) > _LONGEST_FOR_BACKTRACKING:
+            yield (
+                f"its length of {len(value)} is more than {_LONGEST_FOR_BACKTRACKING}, the most that can be matched "
+                f"against {cut(self.regex)}, which takes more than linear time"
+            )
+        elif not compile_schema({"pattern": cost.linear}, at="").is_valid(value):
+            yield f"{self._quote(value)} does not match {self.regex}"
 
     def _bound_faults(self, size: float, what: str) -> Iterator[str]:
         if self.min is not None and size < self.min:
@@ -163,7 +179,7 @@ def _is_strings(value: Any) -> bool:
 
 
 def moment(value: Any) -> datetime | None:
-    """Return the moment that an RFC 3339 date or date-time names (a date: its first, in UTC), or None."""
+    """Return the time of an RFC 3339 date or date-time (of a date: its start, in UTC), or None."""
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         return None
     try:
@@ -175,8 +191,12 @@ def moment(value: Any) -> datetime | None:
 
 
 def definition_flaws(parameters: Sequence[Parameter]) -> Iterator[Flaw]:
-    """Yield what does not hold together in a list of parameters; pointers go into the list."""
+    """Yield the errors of a list of parameters; pointers go into the list."""
     by_name = {parameter.name: parameter for parameter in parameters}
+    sizes = [regex_cost(parameter.regex).size for parameter in parameters if parameter.regex]
+    if sum(size for size in sizes if size <= _MOST_OF_REGEXES) > _MOST_OF_REGEXES:
+        yield Flaw(pointer="", keyword="regex", detail="the regular expressions cost too much to compile: shorten them")
+        return
     seen: set[str] = set()
     for place, parameter in enumerate(parameters):
         at = f"/{place}"
@@ -201,6 +221,11 @@ def _own_flaws(parameter: Parameter, at: str) -> Iterator[Flaw]:
         yield Flaw(pointer=f"{at}/options", detail=f"a {parameter.type} needs options to choose from")
     if parameter.min is not None and parameter.max is not None and parameter.min > parameter.max:
         yield Flaw(pointer=f"{at}/min", detail=f"min {parameter.min} is more than max {parameter.max}")
+    if parameter.regex is not None and _MOST_OF_REGEXES < regex_cost(parameter.regex).size < math.inf:
+        yield Flaw(
+            pointer=f"{at}/regex", keyword="regex", detail="the expression costs too much to compile: shorten it"
+        )
+        return
     try:
         _ = parameter.pattern
     except SchemaInvalid as error:
@@ -214,12 +239,12 @@ def _own_flaws(parameter: Parameter, at: str) -> Iterator[Flaw]:
 def check_parameters(
     parameters: Sequence[Parameter], values: Mapping[str, Any], *, at: str = "/params"
 ) -> dict[str, Any]:
-    """Return the values with defaults filled in, or raise with every flaw there is.
+    """Return the values with defaults filled in, or raise with all flaws.
 
     A value of null counts as not given.
 
     Raises:
-        ParametersInvalid: with a flaw for each failing parameter; ``pointer`` is below ``at``.
+        ParametersInvalid: with a flaw for each invalid parameter; ``pointer`` is below ``at``.
     """
     given = {name: value for name, value in values.items() if value is not None}
     defaults = {

@@ -1,4 +1,4 @@
-"""JSON Schemas, compiled so that no document and no schema can make us wait or reach out."""
+"""JSON Schemas, compiled with bounded cost and without network access."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,23 +7,23 @@ import jsonschema_rs
 
 from headwater.domain.errors import LONGEST_DETAIL, Flaw, SchemaInvalid
 
-# Look-around needs a backtracking engine; bounded, a hostile pattern costs about a millisecond.
-_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000, size_limit=1 << 20)
+# Look-around needs a backtracking engine; with this limit, a hostile pattern costs about a millisecond.
+PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000, size_limit=1 << 20)
 
 Validator = jsonschema_rs.Validator
 
-#: Keywords whose value holds schemas by names that the schema's author gave.
-_HOLD_NAMES = {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
+#: Keywords whose value maps names chosen by the schema's author to schemas.
+HOLD_NAMES = {"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"}
 
 
 def compile_schema(schema: dict[str, Any] | bool, *, at: str = "/schema") -> Validator:
     """Compile a JSON Schema, draft 4 to 2020-12 by its ``$schema``; nothing is fetched.
 
     Raises:
-        SchemaInvalid: it does not compile; ``pointer`` says where, below ``at``.
+        SchemaInvalid: it does not compile; ``pointer`` is the place of the error, below ``at``.
     """
     try:
-        return jsonschema_rs.validator_for(schema, pattern_options=_PATTERNS, offline=True)
+        return jsonschema_rs.validator_for(schema, pattern_options=PATTERNS, offline=True)
     except jsonschema_rs.ValidationError as error:
         flaw = Flaw(
             detail=_schema_fault(error.message),
@@ -44,20 +44,20 @@ def _schema_fault(message: str) -> str:
 
 
 def flaws_of(validator: Validator, document: Any) -> Iterator[Flaw]:
-    """Yield what is wrong with a document, in the order in which the schema finds it.
+    """Yield the errors of a document, in the schema's order.
 
     Raises:
-        ValueError: the document is nested deeper than a validator follows.
+        ValueError: the document is nested deeper than the validator's limit.
     """
     for error in validator.iter_errors(document):
         yield _flaw(error)
 
 
 def first_flaw(validator: Validator, document: Any) -> Flaw | None:
-    """Return the first thing that is wrong with a document, for less than all of them cost; None if nothing is.
+    """Return the first error of a document, at a lower cost than all of them; None if it is valid.
 
     Raises:
-        ValueError: the document is nested deeper than a validator follows.
+        ValueError: the document is nested deeper than the validator's limit.
     """
     try:
         validator.validate(document)
@@ -79,14 +79,14 @@ def keyword_of(error: jsonschema_rs.ValidationError) -> str | None:
     """Return the name of the keyword that failed."""
     path = list(error.schema_path)
     if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.FalseSchema) and _ends_in_name(path):
-        path.pop()  # a property that may not be there at all
+        path.pop()  # a property that may not exist at all
     return next((str(part) for part in reversed(path) if isinstance(part, str)), None)
 
 
 def _ends_in_name(path: list[str | int]) -> bool:
     ends, follows = False, False
     for part in path:
-        ends, follows = follows, not follows and part in _HOLD_NAMES
+        ends, follows = follows, not follows and part in HOLD_NAMES
     return ends
 
 
@@ -96,5 +96,5 @@ def json_pointer(path: Any) -> str:
 
 
 def cut(text: str) -> str:
-    """Return the text, shortened where it quotes at length."""
+    """Return the text, shortened if it quotes at length."""
     return text if len(text) <= LONGEST_DETAIL else text[: LONGEST_DETAIL - 1] + "…"

@@ -10,7 +10,7 @@ from headwater.domain.stream import Counts, Stream
 
 
 class TaskState(StrEnum):
-    """Where a task stands; the words that callers see."""
+    """The state of a task; these words are public."""
 
     NEW = "new"
     RUNNING = "running"
@@ -21,23 +21,23 @@ class TaskState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a task ended, as a stable word."""
+    """Why a task ended; these words are public and stable."""
 
     REPORTED = "reported"
     START_FAILED = "start_failed"
-    #: What it was to log in with at its source had expired, so that its crawler was not called.
+    #: Its credential had expired, so that its crawler was not called.
     CREDENTIAL_EXPIRED = "credential_expired"
     SILENT = "silent"
     STOPPED_BY_USER = "stopped_by_user"
     DELETED_BY_USER = "deleted_by_user"
-    #: It ended well and failed a gate of its crawler, which keeps its documents out of the stream.
+    #: It succeeded and failed a gate of its crawler, which keeps its documents out of the stream.
     GATE_FAILED = "gate_failed"
-    #: It had failed a gate, and a person let it in.
+    #: It had failed a gate, and a person published it.
     PUBLISHED_BY_USER = "published_by_user"
 
 
 class Origin(StrEnum):
-    """Who asked for a task."""
+    """What requested a task."""
 
     API = "api"
     CONSOLE = "console"
@@ -46,21 +46,30 @@ class Origin(StrEnum):
 
 
 class Publish(StrEnum):
-    """When a task's documents show in the stream."""
+    """When a task's documents become visible in the stream."""
 
     LIVE = "live"
     ON_SUCCESS = "on_success"
 
 
-#: In these states a task takes documents and status reports.
+class Mode(StrEnum):
+    """What a successful run does to the documents that earlier runs brought."""
+
+    #: They stay, unless the run brings newer versions of them.
+    MERGE = "merge"
+    #: They disappear: the stream shows what the run brought, and nothing else.
+    SNAPSHOT = "snapshot"
+
+
+#: The states in which a task accepts documents and status reports.
 OPEN = frozenset({TaskState.NEW, TaskState.RUNNING})
 
-#: Why a task ended whose crawler had said so.
+#: Reasons of tasks that ended by their crawler's report.
 REPORTED = frozenset({Reason.REPORTED, Reason.GATE_FAILED, Reason.PUBLISHED_BY_USER})
 
 _ENDS = {TaskState.DONE, TaskState.FAILED, TaskState.TIMED_OUT, TaskState.STOPPED}
 
-#: Which state may follow which. An ended task is opened again by a retry, and by nothing else.
+#: The allowed transitions. Only a retry reopens an ended task.
 TRANSITIONS: dict[TaskState, set[TaskState]] = {
     TaskState.NEW: {TaskState.RUNNING, *_ENDS},
     TaskState.RUNNING: {TaskState.RUNNING, *_ENDS},
@@ -79,7 +88,7 @@ CODE_FAILED = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt of a task, as it ended or stands; its fields are those of the task."""
+    """One attempt of a task, ended or current; its fields are those of the task."""
 
     task: str
     attempt: int
@@ -94,28 +103,43 @@ class Attempt:
     bytes: int
     uploads: int
     rejected: int
+    deleted: int = 0
     started_at: datetime
     heard_at: datetime | None
     ended_at: datetime | None
 
+    @property
+    def versions(self) -> int:
+        """Number of versions of documents that it has uploaded: documents and deletions."""
+        return self.docs + self.deleted
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFilter:
-    """Which tasks of a stream are meant: those of which everything holds that is given."""
+    """A filter on tasks of a stream: all given fields must match."""
 
-    #: Begun at that moment or later.
+    #: Started at that time or later.
     since: datetime | None = None
-    #: Begun before that moment.
+    #: Started before that time.
     until: datetime | None = None
-    #: Whose present attempt runs with that version of its External.
+    #: Whose current attempt runs with that version of its External.
     external_version: int | None = None
     origin: Origin | None = None
-    #: Called with these values, among others.
+    #: With these parameters, among others.
     params: dict[str, Any] | None = None
     #: Among these tasks.
     tasks: tuple[str, ...] | None = None
     #: Removed by this stream version.
     removed_version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failing:
+    """Runs of a crawler in a row that did not end well."""
+
+    runs: int
+    #: When the first of them ended.
+    since: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +150,18 @@ class Task:
     crawler: str
     stream: str
     external: str
-    #: The External's version that the present attempt runs with, its schema included.
+    #: The External's version that the current attempt uses, including its schema.
     external_version: int
-    #: What the External is called with; passwords are sealed (see ``catalog/vault.py``).
+    #: The parameters of the call; passwords are encrypted (see ``catalog/vault.py``).
     params: dict[str, Any]
-    #: Seconds of silence after which the task times out; the crawler's when the attempt began.
+    #: Seconds of silence after which the task times out; copied from the crawler when the attempt starts.
     timeout: int
-    #: When its documents show; the crawler's when the attempt began.
+    #: When its documents become visible; copied from the crawler when the attempt starts.
     publish: Publish
+    #: What it does to the documents of earlier tasks when it ends with 200; retries keep it.
+    mode: Mode = Mode.MERGE
+    #: Of a snapshot: the comparisons that the documents match which it may hide; None hides all.
+    scope: list[str] | None = None
     #: 1, 2, …: each retry is a new attempt of the same task.
     attempt: int
     origin: Origin
@@ -141,34 +169,36 @@ class Task:
     state: TaskState
     reason: Reason | None = None
     message: str | None = None
-    #: Whatever the crawler reports beside its message; any JSON.
+    #: The crawler's details beside its message; any JSON.
     detail: Any = None
-    #: Documents that the present attempt has uploaded.
+    #: Documents that the current attempt has uploaded.
     docs: int = 0
     #: Their size in bytes, decompressed.
     bytes: int = 0
-    #: Uploads that the present attempt has had accepted.
+    #: Number of accepted uploads of the current attempt.
     uploads: int = 0
-    #: Documents of the present attempt that were kept aside as invalid.
+    #: Number of rejected lines of the current attempt.
     rejected: int = 0
-    #: Where the EC is told of the task's end; None until it has said so, or for ever (push).
+    #: Deletions that the current attempt has uploaded: lines that delete a document.
+    deleted: int = 0
+    #: The EC's URL for the notice of the task's end; None until the EC has sent it, and for push.
     callback: str | None = None
-    #: When the present attempt was asked for.
+    #: When the current attempt was requested.
     started_at: datetime
-    #: When the EC was last heard from in the present attempt.
+    #: When the EC last uploaded or reported in the current attempt.
     heard_at: datetime | None = None
-    #: When the task times out unless it is heard from; None while its start waits to be delivered.
+    #: When the task times out without an upload or report; None while its start is not delivered.
     deadline: datetime | None = None
     ended_at: datetime | None = None
-    #: When its documents were removed from the stream; None while they belong to it.
+    #: When the task was deleted from the stream; None while it is not.
     removed_at: datetime | None = None
-    #: The stream version that removed its documents; None too when none of them showed.
+    #: The stream version that removed its documents; None as well if none of them was visible.
     removed_version: int | None = None
-    #: What its present attempt did to the stream; None until that is counted, some time after its end.
+    #: What its current attempt changed in the stream; None until that is counted, some time after its end.
     summary: Counts | None = None
-    #: How often it was retried by itself since a person last asked for it.
+    #: Number of automatic retries since a person last requested it.
     retried: int = 0
-    #: When it is to be retried by itself; None if it is not.
+    #: When it is automatically retried; None if it is not.
     retry_at: datetime | None = None
     created_at: datetime
     updated_at: datetime
@@ -176,27 +206,38 @@ class Task:
     meta: dict[str, Any]
 
     @property
+    def versions(self) -> int:
+        """Number of versions of documents that the current attempt has uploaded: documents and deletions."""
+        return self.docs + self.deleted
+
+    @property
     def is_open(self) -> bool:
-        """Whether the task takes documents and status reports."""
+        """Whether the task accepts documents and status reports."""
         return self.state in OPEN
 
     @property
+    def duration(self) -> float | None:
+        """Seconds from the start of its current attempt to its end; None while it is open."""
+        return None if self.ended_at is None else round((self.ended_at - self.started_at).total_seconds(), 3)
+
+    @property
     def is_withheld(self) -> bool:
-        """Whether a gate keeps its present attempt out of the stream, until a person lets it in."""
+        """Whether a gate keeps its current attempt out of the stream, until a person publishes it."""
         return self.reason is Reason.GATE_FAILED
 
     def is_purged(self, stream: Stream) -> bool:
-        """Whether it was deleted so long ago that its stream no longer keeps its documents."""
-        never_had_any = self.attempt == 1 and not self.docs
+        """Whether it was deleted so long ago that its documents are purged."""
+        has_floor = self.mode is Mode.SNAPSHOT and self.state is TaskState.DONE
+        never_had_any = self.attempt == 1 and not self.versions and not has_floor
         removed = self.removed_version
         return removed is not None and removed <= stream.purged_version and not never_had_any
 
 
 def require_unpurged(task: Task, stream: Stream) -> None:
-    """Raise unless a task's documents could be put back.
+    """Raise unless a task's documents can be restored.
 
     Raises:
-        TaskPurged: its stream no longer keeps them.
+        TaskPurged: they are purged.
     """
     if task.is_purged(stream):
         raise TaskPurged(
@@ -206,10 +247,10 @@ def require_unpurged(task: Task, stream: Stream) -> None:
 
 
 def state_of(code: int) -> TaskState:
-    """Return the state that a status code from a crawler stands for.
+    """Return the state for a status code from a crawler.
 
     Raises:
-        RequestInvalid: the code is none that a crawler may report.
+        RequestInvalid: a crawler must not report this code.
     """
     if code == CODE_RUNNING:
         return TaskState.RUNNING
@@ -223,7 +264,7 @@ def state_of(code: int) -> TaskState:
 
 
 def require_open(task: Task) -> None:
-    """Raise unless the task takes documents and status reports.
+    """Raise unless the task accepts documents and status reports.
 
     Raises:
         TaskRemoved: it is deleted.
@@ -247,10 +288,10 @@ def move(
     message: str | None = None,
     detail: Any = None,
 ) -> Task:
-    """Return the task in its new state: heard from when it goes on, ended when it does not.
+    """Return the task in a new state, with its silence timer or end time updated.
 
     Raises:
-        TaskClosed: no such move leads from the state in which the task is.
+        TaskClosed: the transition is not allowed.
     """
     if to not in TRANSITIONS[task.state]:
         stands = "stands at" if task.is_open else "ended with"
@@ -272,11 +313,11 @@ def again(
     at: datetime,
     retried: int = 0,
 ) -> Task:
-    """Return the task at the beginning of its next attempt, its automatic retries since a person's among ``retried``.
+    """Return the task at the start of its next attempt, with ``retried`` automatic retries so far.
 
     Raises:
         TaskRemoved: it is deleted.
-        TaskClosed: its present attempt is still open.
+        TaskClosed: its current attempt is still open.
     """
     if task.removed_at is not None:
         raise TaskRemoved(f"task {task.fid} is deleted; restore it before you retry it")
@@ -292,6 +333,7 @@ def again(
         bytes=0,
         uploads=0,
         rejected=0,
+        deleted=0,
         callback=None,
         started_at=at,
         heard_at=None,
@@ -304,6 +346,6 @@ def again(
 
 
 def present_attempt(task: Task) -> Attempt:
-    """Return a task's present attempt, as it stands."""
+    """Return a task's current attempt as a record."""
     names = {field.name for field in fields(Attempt)} - {"task"}
     return Attempt(task=task.fid, **{name: getattr(task, name) for name in names})

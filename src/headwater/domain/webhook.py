@@ -1,4 +1,4 @@
-"""Webhooks: what is sent to whom of what happens, signed as Standard Webhooks 1.0 says, and how often it is tried."""
+"""Webhooks: subscriptions, signatures by Standard Webhooks 1.0, and the schedule of attempts."""
 
 import base64
 import hmac
@@ -11,53 +11,62 @@ from http import HTTPStatus
 from typing import Any
 
 from headwater.domain.event import Event
-from headwater.domain.schedule import Dice
+from headwater.domain.schedule import Rng
 
-#: What a secret begins with.
-SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret, but what tells one
-#: The type of what a test sends; no event has it.
+#: Prefix of a secret.
+SECRET_PREFIX = "whsec_"  # noqa: S105 - no secret, but the prefix of one
+#: The type of test deliveries; no event has it.
 TEST = "webhook.test"
-#: Seconds between the tries of a delivery, as Standard Webhooks has them: 10 tries over about three days.
+#: Seconds between the attempts of a delivery, as in Standard Webhooks: 10 attempts over about three days.
 PAUSES = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
-#: A pause becomes longer by up to this share, by lot, so that what failed together does not come again together.
+#: A delay is extended by a random share up to this, so that deliveries that failed together spread out.
 JITTER = 0.1
-#: Seconds for which a receiver may ask, at most: what waits for it holds up what follows.
+#: Maximum seconds that a receiver's Retry-After may ask for: the rest of the lane waits, too.
 MOST_PATIENCE = 3600.0
-#: A webhook for which so long nothing but failures came is disabled when a delivery is given up.
+#: A webhook that has only failed for this long is disabled when a delivery fails for good.
 FAILING_FOR = timedelta(days=5)
+
+
+class BodyFormat(StrEnum):
+    """What a webhook's receiver understands; these words are public."""
+
+    STANDARD = "standard"
+    #: Slack's incoming webhooks, and those that understand the same.
+    SLACK = "slack"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """Where events are sent to, and which."""
+    """A subscription: which events are sent, and to which URL."""
 
     fid: str
     url: str
-    #: Types of events, ``task.done``, or all of an object's, ``task.*``; none means all.
+    #: Types of events, ``task.done``, or all of an object's, ``task.*``; empty means all.
     types: tuple[str, ...] = ()
-    #: Only events of this stream; None: of all. Likewise the crawler.
+    #: Only events of this stream; None: of all streams. Likewise the crawler.
     stream: str | None = None
     crawler: str | None = None
     enabled: bool = True
-    #: Since when it is disabled, and why.
+    #: When and why it was disabled.
     disabled_at: datetime | None = None
     disabled_reason: str | None = None
-    #: Since when nothing but failures came; None: what came last was a success, or nothing yet.
+    #: Since when all deliveries have failed; None if the last one succeeded, or there were none.
     failing_since: datetime | None = None
-    #: The last event that happened before it was enabled: later ones are sent.
+    #: The last event before it was enabled: later ones are sent.
     since: int
-    #: What deliveries are signed with, sealed.
+    #: The secret that signs deliveries, encrypted.
     sealed_secret: str
-    #: The one before it, which is valid until then.
+    #: The previous secret, which is valid until ``former_until``.
     sealed_former: str | None = None
     former_until: datetime | None = None
+    format: BodyFormat = BodyFormat.STANDARD
     created_at: datetime
     updated_at: datetime
     version: int
     meta: dict[str, Any]
 
     def wants(self, event: Event) -> bool:
-        """Whether an event is to be sent; what happens to itself is not."""
+        """Whether an event is to be sent; events about the webhook itself are not."""
         return (
             event.id > self.since
             and event.data.get("webhook") != self.fid
@@ -72,38 +81,38 @@ def _fits(kind: str, pattern: str) -> bool:
 
 
 class DeliveryState(StrEnum):
-    """What became of a delivery."""
+    """The state of a delivery."""
 
-    #: It is sent, or waits for its next try.
+    #: It is being sent, or waits for its next attempt.
     PENDING = "pending"
     #: It was answered with 2xx.
     DELIVERED = "delivered"
-    #: It was given up.
+    #: It failed for good.
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What is sent to a webhook of one event."""
+    """An event to be sent to a webhook."""
 
-    #: Also what receivers know it by, ``webhook-id``: the same in each try.
+    #: Its id for receivers, too, ``webhook-id``: the same in each attempt.
     fid: str
     webhook: str
-    #: The event; None of a test.
+    #: The event; None for a test.
     event: int | None
     type: str
-    #: What is sent, to the byte.
+    #: The exact body.
     body: str
-    #: Of a lane, the earlier is settled before the later is sent.
+    #: Within a lane, an earlier delivery is settled before a later one is sent.
     lane: str
     state: DeliveryState
-    #: How often it was tried.
+    #: Number of attempts.
     tries: int = 0
-    #: How often in vain, since it began or was replayed.
+    #: Number of failed attempts since it was created or replayed.
     failures: int = 0
-    #: Not to be tried before.
+    #: Earliest time of the next attempt.
     due_at: datetime
-    #: Somebody is sending it until then; a dead one's claim comes back.
+    #: Until when a dispatcher holds it; the claim of a dead process expires.
     leased_until: datetime | None = None
     created_at: datetime
     settled_at: datetime | None = None
@@ -111,39 +120,39 @@ class Delivery:
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryAttempt:
-    """One try, and what came of it."""
+    """One attempt and its result."""
 
     delivery: str
-    #: 1, 2, …; one is left out where the process died that made it.
+    #: 1, 2, …; a number is missing if the process died during that attempt.
     number: int
     at: datetime
-    #: Milliseconds until it was answered, or given up.
+    #: Milliseconds until the answer or the failure.
     duration_ms: int
-    #: The status that was answered; None: no answer came.
+    #: The status of the answer; None if there was none.
     status: int | None = None
     #: The beginning of the answer.
     answer: str | None = None
-    #: Why it failed; None of a success.
+    #: The reason of a failure; None for a success.
     error: str | None = None
 
     @property
     def is_success(self) -> bool:
-        """Whether the receiver has it."""
+        """Whether the receiver accepted it."""
         return self.error is None
 
     @property
     def is_gone(self) -> bool:
-        """Whether the receiver wants nothing more."""
+        """Whether the receiver unsubscribes."""
         return self.status == HTTPStatus.GONE
 
 
 def lane_of(event: Event) -> str:
-    """Return what an event is told in order with: others of its task, else of its stream, else of its External."""
+    """Return the lane of an event: its task's, else its stream's, else its External's."""
     return event.task or event.stream or event.external or ""
 
 
 def body_of(event: Event) -> str:
-    """Return what is sent of an event."""
+    """Return the body for an event."""
     about = {name: getattr(event, name) for name in ("stream", "crawler", "external", "task")}
     return message(event.type, {"event": event.id, **about, **event.data}, at=event.at)
 
@@ -154,20 +163,27 @@ def message(kind: str, data: dict[str, Any], *, at: datetime) -> str:
     return json.dumps({"type": kind, "timestamp": moment, "data": data}, ensure_ascii=False, separators=(",", ":"))
 
 
-def pause_after(failures: int, pauses: Sequence[float], *, asked: float, dice: Dice) -> timedelta | None:
-    """Return how long to wait after so many failures, and as the receiver asked; None if it is given up."""
-    if failures > len(pauses):
+def slack_body(text: str, kind: str) -> str:
+    """Return the body of a message for Slack's incoming webhooks."""
+    # Of these characters alone Slack makes links and mentions.
+    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return json.dumps({"text": f"*{kind}* {safe}"}, ensure_ascii=False, separators=(",", ":"))
+
+
+def pause_after(failures: int, backoff: Sequence[float], *, asked: float, rng: Rng) -> timedelta | None:
+    """Return the delay after so many failures, at least as the receiver asked; None if there is no further attempt."""
+    if failures > len(backoff):
         return None
-    return timedelta(seconds=max(pauses[failures - 1] * (1 + JITTER * dice()), min(asked, MOST_PATIENCE)))
+    return timedelta(seconds=max(backoff[failures - 1] * (1 + JITTER * rng()), min(asked, MOST_PATIENCE)))
 
 
 def new_secret(random: bytes) -> str:
-    """Return random bytes as a secret."""
+    """Encode random bytes as a secret."""
     return SECRET_PREFIX + base64.b64encode(random).decode()
 
 
 def headers_of(delivery: Delivery, secrets: Iterable[str], *, at: datetime) -> dict[str, str]:
-    """Return the headers by which a receiver tells that a delivery is ours; each of the secrets signs it."""
+    """Return the headers that identify and sign a delivery, with a signature by each of the secrets."""
     moment = str(int(at.timestamp()))
     signed = f"{delivery.fid}.{moment}.{delivery.body}".encode()
     return {

@@ -1,1 +1,1 @@
-"""What happens to an upload: bytes in, a segment out, or an error that says what, where and how to mend it."""
+"""The upload path, from received bytes to a segment, or to an error that says what is wrong, where, and the fix."""

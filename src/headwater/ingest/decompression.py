@@ -1,4 +1,4 @@
-"""Content encodings, decoded a bounded piece at a time however far a body expands."""
+"""Streaming decompression of content encodings, in bounded pieces however far a body expands."""
 
 import sys
 import zlib
@@ -14,7 +14,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
 
-#: The encodings that are understood, as ``Accept-Encoding`` lists them.
+#: The supported encodings, as ``Accept-Encoding`` lists them.
 ENCODINGS = ("gzip", "deflate", "zstd")
 
 # Any: the library's stubs are incomplete.
@@ -25,29 +25,29 @@ _INFLATE_ERRORS = (cast("Any", igzip_lib).IsalError, zlib.error)
 _IS_TEXT = 1
 _ONE_FIELD_OR_NONE = (0, 4, 8, 16)
 
-# A sender chooses how much memory its decoder needs; RFC 9659 lets it choose 8 MiB over HTTP.
+# The sender chooses how much memory its decoder needs; RFC 9659 limits that to 8 MiB over HTTP.
 _ZSTD_OPTIONS: dict[int, int] = {DecompressionParameter.window_log_max: 23}
 
-#: Decoded bytes that are handed on at a time.
+#: Maximum bytes of a decompressed piece.
 PIECE = 1 << 20
 
 
 class Decompressor(Protocol):
-    """Takes an encoded body in pieces and gives it back decoded, in pieces."""
+    """A streaming decompressor."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what ``data`` decodes to.
+        """Yield the decompressed pieces of ``data``.
 
         Raises:
-            UploadBroken: it is not what the encoding says.
+            UploadBroken: the data is corrupt.
         """
         ...
 
     def finish(self) -> None:
-        """Tell that the body has ended.
+        """Signal the end of the body.
 
         Raises:
-            UploadBroken: in the middle of it.
+            UploadBroken: the body is truncated.
         """
         ...
 
@@ -56,7 +56,7 @@ def decompressor(encoding: str | None) -> Decompressor:
     """Return the decompressor for a ``Content-Encoding``.
 
     Raises:
-        EncodingUnknown: it is none that is understood.
+        EncodingUnknown: it is not supported.
     """
     match (encoding or "identity").strip().lower():
         case "identity":
@@ -69,7 +69,7 @@ def decompressor(encoding: str | None) -> Decompressor:
             return _Zstd()
         case other:
             raise EncodingUnknown(
-                f"Content-Encoding {other!r} is not understood; send one of {', '.join(ENCODINGS)}, or the plain body"
+                f"Content-Encoding {other!r} is not supported; send one of {', '.join(ENCODINGS)}, or the plain body"
             )
 
 
@@ -82,11 +82,14 @@ class _Identity:
 
 
 class _Zlib:
-    """gzip, any number of members; and deflate, one, with its zlib frame or, as some clients send it, without."""
+    """gzip, with any number of members; and deflate, with its zlib header or, as some clients send it, without.
+
+    Zero bytes after a gzip member are padding, which tapes and block devices add; ``gzip`` ignores them as well.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        #: So many bytes tell how it is framed.
+        #: Bytes that are needed to detect the header.
         self._telling = 4 if name == "gzip" else 2
         self._stream: Any = None
         self._begin = b""
@@ -95,14 +98,9 @@ class _Zlib:
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._stream is None:
-                if self._taken and self._name == "deflate":
-                    raise _broken(self._name, self._taken, "there is more behind its end")
-                data = self._begin + data
-                if len(data) < self._telling:
-                    self._begin = data
+                data = self._begun(data)
+                if self._stream is None:
                     return
-                self._begin = b""
-                self._stream = self._gunzip(data) if self._name == "gzip" else self._deframe(data)
             stream = self._stream
             try:
                 piece = stream.decompress(data, PIECE)
@@ -122,10 +120,29 @@ class _Zlib:
         if self._stream is not None or self._begin or not self._taken:
             raise _cut_short(self._name, self._taken + len(self._begin))
 
+    def _begun(self, data: bytes) -> bytes:
+        """Start a stream once the header is detected; return the bytes to feed to it."""
+        if self._taken and self._name == "deflate":
+            raise _broken(self._name, self._taken, "there is more behind its end")
+        if self._taken and not self._begin:
+            data = self._without_padding(data)
+        data = self._begin + data
+        if len(data) < self._telling:
+            self._begin = data
+            return b""
+        self._begin = b""
+        self._stream = self._gunzip(data) if self._name == "gzip" else self._deframe(data)
+        return data
+
+    def _without_padding(self, data: bytes) -> bytes:
+        rest = data.lstrip(b"\0")
+        self._taken += len(data) - len(rest)
+        return rest
+
     def _gunzip(self, data: bytes) -> Any:
         if data[:2] != b"\x1f\x8b":
             raise _broken("gzip", self._taken, "it does not begin with the gzip signature 1f 8b")
-        # isal 1.9 loses its way in a header with a checksum or several fields that comes in several pieces.
+        # isal 1.9 mishandles a header with a checksum or several fields that is split across chunks.
         is_simple = data[3] & ~_IS_TEXT in _ONE_FIELD_OR_NONE
         return (_inflate if is_simple else zlib.decompressobj)(wbits=zlib.MAX_WBITS | 16)
 

@@ -1,8 +1,7 @@
-"""Cutting a body into blocks of whole lines.
+"""Splits a body into blocks of whole lines.
 
-A block is already what an Arrow string column wants: one buffer of bytes, and the offsets of its
-pieces. So the lines of a block are not copied, unless they need mending: each of them must end in
-one LF, and none may be blank.
+A block has the layout of an Arrow string column: one buffer of bytes, and the offsets of the lines. So the lines of
+a block are not copied unless they need normalizing: each must end in exactly one LF, and none may be blank.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,13 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater.domain.errors import DocumentTooLarge, Flaw
-from headwater.ingest.scanner import line_offsets
+from headwater.ingest.scanner.library import line_offsets, mended
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LF, CR = 10, 13
-#: Bytes that a blank line may hold: JSON's white space.
-BLANKS = b" \t\r"
-#: Lines are handed on in blocks of about so many bytes.
+#: Approximate size of a block in bytes.
 BLOCK = 1 << 20
 
 
@@ -32,7 +28,7 @@ class Block:
     offsets: npt.NDArray[np.int32]
     #: The number of each line in the body, from 1.
     numbers: npt.NDArray[np.int64]
-    #: Where each line begins in the body, in bytes from 0.
+    #: The offset of each line in the body, in bytes from 0.
     places: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -40,16 +36,16 @@ class Block:
         return len(self.numbers)
 
     def lines(self, places: Sequence[int]) -> Iterator[bytes]:
-        """Yield the lines at some places, without their LF."""
+        """Yield the lines with these indexes, without their LF."""
         offsets = self.offsets.tolist()
         return (self.data[offsets[place] : offsets[place + 1] - 1] for place in places)
 
 
 class LineCutter:
-    """Takes a body in pieces and gives it back in blocks of whole lines."""
+    """Splits a body that arrives in pieces into blocks of whole lines."""
 
     def __init__(self, *, longest: int) -> None:
-        """Cut lines of at most ``longest`` bytes."""
+        """Reject lines of more than ``longest`` bytes."""
         self._longest = longest
         self._held: list[bytes] = []
         self._held_size = 0
@@ -58,10 +54,10 @@ class LineCutter:
         self._begun = False
 
     def feed(self, piece: bytes) -> Iterator[Block]:
-        """Yield blocks for the lines that ``piece`` completes, once they are enough.
+        """Yield blocks with the lines that ``piece`` completes, once there are enough.
 
         Raises:
-            DocumentTooLarge: a line is longer than may be.
+            DocumentTooLarge: a line is too long.
         """
         self._held.append(piece)
         self._held_size += len(piece)
@@ -70,16 +66,16 @@ class LineCutter:
 
     @property
     def held(self) -> int:
-        """Bytes of lines that are not handed on yet."""
+        """Buffered bytes."""
         return self._held_size
 
     def flush(self) -> Iterator[Block]:
-        """Yield a block of the whole lines that there are, though they are not enough yet.
+        """Yield a block of the buffered whole lines, even if it is small.
 
         Raises:
-            DocumentTooLarge: a line is longer than may be.
+            DocumentTooLarge: a line is too long.
         """
-        # What came last alone is cut in two, so that what is handed on is copied once.
+        # Only the last piece is split, so that the data of the block is copied once.
         last = self._held.pop() if self._held else b""
         end = _last_end(last)
         if not end:
@@ -91,15 +87,15 @@ class LineCutter:
             yield from self._cut(self._take())
         rest = last[end:]
         self._held, self._held_size = [rest], len(rest)
-        size = len(rest) - rest.endswith(b"\r")  # which may be half of a CRLF
+        size = len(rest) - rest.endswith(b"\r")  # the CR may be half of a CRLF
         if size > self._longest:
             raise self._too_large(size)
 
     def finish(self) -> Iterator[Block]:
-        """Yield what is left; the last line needs no line end.
+        """Yield the remaining lines; the last one needs no line end.
 
         Raises:
-            DocumentTooLarge: a line is longer than may be.
+            DocumentTooLarge: a line is too long.
         """
         data = self._take()
         self._held, self._held_size = [], 0
@@ -108,7 +104,7 @@ class LineCutter:
 
     def _take(self) -> bytes:
         data = b"".join(self._held)
-        # A body may come byte by byte, and be handed on so: a part of the mark does not tell yet whether there is one.
+        # A body may arrive byte by byte: a part of the byte-order mark does not tell yet whether there is one.
         if not self._begun and (data.startswith(BYTE_ORDER_MARK) or not BYTE_ORDER_MARK.startswith(data)):
             self._begun = True
             if data.startswith(BYTE_ORDER_MARK):
@@ -119,7 +115,7 @@ class LineCutter:
     def _cut(self, data: bytes) -> Iterator[Block]:
         block = self._plain(data)
         if block is None:
-            block = self._mended(data)
+            block = self._normalized(data)
         if not len(block):
             return
         sizes = np.diff(block.offsets) - 1
@@ -129,7 +125,7 @@ class LineCutter:
         yield block
 
     def _plain(self, data: bytes) -> Block | None:
-        """Return the block whose lines are good as they stand, or None if any needs mending."""
+        """Return the block if its lines can be used as they are, or None if any needs normalizing."""
         offsets = line_offsets(data)
         if offsets is None:
             return None
@@ -144,27 +140,16 @@ class LineCutter:
         self._place += len(data)
         return block
 
-    def _mended(self, data: bytes) -> Block:
-        """Return the block with each line ended by one LF and the blank ones left out."""
-        raw = np.frombuffer(data, np.uint8)
-        is_end = (raw == LF) | (raw == CR)
-        is_end[:-1] &= ~((raw[:-1] == CR) & (raw[1:] == LF))  # of CRLF, the LF is the end
-        ends = np.flatnonzero(is_end)
-        if data[-1] not in (LF, CR):
-            ends = np.append(ends, len(data))
-        starts = np.concatenate(([0], ends[:-1] + 1))
-        lines = [data[start:end].removesuffix(b"\r") for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        kept = np.array([bool(line.strip(BLANKS)) for line in lines], bool)
-        texts = [line for line, keep in zip(lines, kept.tolist(), strict=True) if keep]
-        offsets = np.zeros(len(texts) + 1, np.int32)
-        np.cumsum([len(text) + 1 for text in texts], out=offsets[1:])
+    def _normalized(self, data: bytes) -> Block:
+        """Return the block with each line ended by one LF, and without blank lines."""
+        found = mended(data)
         block = Block(
-            data=b"".join(text + b"\n" for text in texts),
-            offsets=offsets,
-            numbers=(np.arange(len(lines)) + self._line)[kept],
-            places=(starts + self._place)[kept],
+            data=found.data,
+            offsets=found.offsets,
+            numbers=found.numbers.astype(np.int64) + self._line,
+            places=found.starts.astype(np.int64) + self._place,
         )
-        self._line += len(lines)
+        self._line += found.lines
         self._place += len(data)
         return block
 
@@ -183,6 +168,6 @@ class LineCutter:
 def _last_end(data: bytes) -> int:
     """Return where the last whole line of ``data`` ends; 0 if there is none.
 
-    A CR at the very end may be half of a CRLF, so that it ends no line yet.
+    A CR at the very end may be half of a CRLF, so it does not end a line yet.
     """
     return max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1

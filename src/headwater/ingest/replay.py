@@ -1,9 +1,11 @@
-"""Trying again what a task's uploads had to leave aside, against the version of its External that is in use now."""
+"""Replays the rejected lines of a task against the current version of its External."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -11,99 +13,120 @@ import pyarrow as pa
 import structlog
 
 from headwater.catalog import externals, objects, rejects, segments, streams, tasks
-from headwater.catalog.database import Database
+from headwater.catalog.core.database import Database
+from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import STREAMS, TASKS
 from headwater.catalog.rejects import MANY
-from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import HeadwaterError, MovedMeanwhile, TaskRemoved, Unavailable
-from headwater.domain.fid import new_fid
+from headwater.domain.ids import new_fid
 from headwater.domain.reject import MOST_OF_LINE, Reject, RejectedLine
-from headwater.domain.stream import Change, Segment, Stream, Written, segment_path
+from headwater.domain.stream import Change, Segment, Stream, WrittenSegment, segment_path
 from headwater.domain.task import Publish, Task, TaskState
-from headwater.ingest import placing
+from headwater.ingest import commit
 from headwater.ingest.lines import Block
-from headwater.ingest.validation import Checker, Faults
-from headwater.lake import winners
+from headwater.ingest.validation import Checker, LineErrors
+from headwater.lake import current
+from headwater.lake.disk import Disk
 from headwater.lake.engine import Engine
-from headwater.lake.segment import SCHEMA, SegmentWriter
-from headwater.lake.store import LocalStore
+from headwater.lake.segment import SegmentWriter
+from headwater.lake.segment_format import SCHEMA, Origin
+from headwater.lake.store import Store
+from headwater.sandbox.pool import Sandbox
 
 log = structlog.get_logger(__name__)
 
-#: So often it looks again when the task has changed meanwhile.
+#: Attempts to commit if the task changes meanwhile.
 TRIES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What became of lines that were kept aside."""
+    """Result of a replay."""
 
-    #: Those that are documents of the task now.
+    #: Lines that became documents of the task.
     replayed: int
-    #: Those that would be, had their task not brought a newer version of the document since; they are gone.
+    #: Lines that were dropped, since the task has uploaded a newer version of their document.
     covered: int
-    #: Those that are still kept aside, or counted.
+    #: Lines that are still rejected.
     rejected: int
-    #: The stream version that shows the documents; None if there are none, or if they wait with those of their task.
+    #: The stream version that shows the documents; None if there are none, or if the task is not published.
     version: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """All lines of an attempt, looked at once more."""
+    """New verdicts on all rejected lines of an attempt."""
 
     task: Task
-    #: The ids of those that are documents now, by their places among the rejected lines.
+    #: The ids of lines that are valid now, by sequence number.
     passed: Mapping[int, str]
-    #: Those with which something else is wrong now.
+    #: Those of them that are deletions.
+    deletions: AbstractSet[int]
+    #: Lines with other errors than before.
     failed: Sequence[tuple[int, RejectedLine]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ready:
-    """Lines that can join their task, if it is still as it was."""
+    """Lines that are ready to be committed, if their task has not changed."""
 
     task: Task
     joining: Sequence[int]
     covered: Sequence[int]
-    written: Written | None
+    written: WrittenSegment | None
     fid: str
 
 
 class Replays:
-    """Replays rejected lines, any number of tasks at once."""
+    """Replays rejected lines, of any number of tasks concurrently."""
 
     def __init__(
-        self, db: Database, engine: Engine, store: LocalStore, *, most_inlined: int, clock: Callable[[], datetime]
+        self,
+        db: Database,
+        engine: Engine,
+        store: Store,
+        *,
+        most_inlined: int,
+        clock: Callable[[], datetime],
+        sandbox: Sandbox,
+        disk: Disk | None = None,
     ) -> None:
-        """Look with ``engine`` at what tasks have brought; what joins them is inlined up to ``most_inlined`` bytes."""
+        """Read the tasks' documents with ``engine``; replayed documents are inlined up to ``most_inlined`` bytes.
+
+        Costly validation runs in ``sandbox``.
+        """
+        self._disk = disk
         self._db = db
         self._engine = engine
         self._store = store
         self._most_inlined = most_inlined
         self._clock = clock
+        self._sandbox = sandbox
 
     async def replay(self, fid: str) -> Replayed:
-        """Try the rejected lines of a task's present attempt again; those that pass join the attempt.
+        """Replay the rejected lines of a task's current attempt; those that pass become documents of the attempt.
 
-        They lie on top of all that it has brought, but for those of which it has brought a newer version
-        since, and below all that later tasks brought: where they would lie had they been taken at once.
-        Where its documents wait, for success or to be let in by hand, these wait with them.
+        They are placed above the attempt's documents, except those that a newer upload of the attempt has
+        replaced, and below those of later tasks: where they would be had they been accepted at once.
+        If the attempt's documents are pending or withheld, so are these.
 
         Raises:
             NotFound: there is no such task.
             TaskRemoved: it is deleted.
-            MovedMeanwhile: uploads come in faster than it can be told what they cover.
+            MovedMeanwhile: uploads arrive faster than replays can be prepared.
+            NoRoom: the disk is full.
         """
+        if self._disk is not None:
+            self._disk.require_room()
         judged = await self._judge(fid)
         for _ in range(TRIES):
             ready = await self._prepare(judged)
             try:
                 done = await self._db.write(_join, judged, ready, at=self._clock())
             except Unavailable:
-                raise  # it may have been committed: the sweep knows whether the file is garbage
+                raise  # it may have been committed: the orphan cleanup decides about the file
             except HeadwaterError as error:
-                placing.drop(self._store, ready.written)
+                commit.discard(self._store, ready.written)
                 if not isinstance(error, MovedMeanwhile):
                     raise
                 continue
@@ -114,35 +137,37 @@ class Replays:
     async def _judge(self, fid: str) -> _Judged:
         task, checker = await self._checker(fid)
         passed: dict[int, str] = {}
+        deletions: set[int] = set()
         failed: list[tuple[int, RejectedLine]] = []
         verdicts, after = _Verdicts(), 0
         while some := await self._db.read(rejects.page, fid, task.attempt, after=after, limit=MANY):
             after = some[-1].seq
-            # Of the others, some is missing.
+            # The others were stored truncated.
             whole = [reject for reject in some if reject.is_whole]
             if not whole:
                 continue
-            ids = await asyncio.to_thread(checker.ids, _block(whole), verdicts)
+            checked = await self._sandbox.run(partial(checker.checked, _block(whole), verdicts))
+            deletions |= {whole[place].seq for place in checked.deletions}
             found = iter(verdicts.take())
-            for reject, doc_id in zip(whole, cast("Any", ids).to_pylist(), strict=True):
+            for reject, doc_id in zip(whole, cast("Any", checked.ids).to_pylist(), strict=True):
                 if doc_id is not None:
                     passed[reject.seq] = doc_id
                 elif _differs(line := next(found), reject):
                     failed.append((reject.seq, line))
-        return _Judged(task=task, passed=passed, failed=failed)
+        return _Judged(task=task, passed=passed, deletions=deletions, failed=failed)
 
     async def _checker(self, fid: str) -> tuple[Task, Checker]:
         def look(tx: Transaction) -> tuple[Task, Callable[[], Checker]]:
             task = objects.get(tx, TASKS, fid)
             _require_there(task)
             external = externals.to_run(tx, task.external)
-            return task, lambda: Checker(external.definition, external=external.name)
+            return task, lambda: Checker(external.definition, external=external.name, sandbox=self._sandbox)
 
         task, compiled = await self._db.read(look)
-        return task, await asyncio.to_thread(compiled)
+        return task, await self._sandbox.run(compiled)
 
     async def _prepare(self, judged: _Judged) -> _Ready:
-        """Write what passed as a segment, without the lines of which newer versions have come."""
+        """Write the lines that passed as a segment, except those whose document has a newer version."""
 
         def look(tx: Transaction) -> tuple[Task, list[Segment], dict[int, int]]:
             task = objects.get(tx, TASKS, judged.task.fid)
@@ -151,10 +176,11 @@ class Replays:
 
         task, brought, replayed = await self._db.read(look)
         ids = sorted(set(judged.passed.values()))
-        last = await self._engine.ask(winners.last_places, self._engine, brought, ids)
+        last = await self._engine.ask(current.last_places, self._engine, brought, ids)
         fid = new_fid(self._clock())
         path = segment_path(stream=task.stream, task=task.fid, segment=fid)
-        writer = SegmentWriter(self._store, path, staged_as=fid, most_inlined=self._most_inlined)
+        origin = Origin(stream=task.stream, task=task.fid, attempt=task.attempt, external_version=task.external_version)
+        writer = SegmentWriter(self._store, path, staged_as=fid, most_inlined=self._most_inlined, origin=origin)
         joining: list[int] = []
         covered: list[int] = []
         seqs = list(judged.passed)
@@ -162,12 +188,13 @@ class Replays:
             for start in range(0, len(seqs), MANY):
                 there = await self._db.read(rejects.at_places, task, seqs[start : start + MANY])
                 fresh: list[Reject] = []
-                for reject in there:  # one that is erased meanwhile is not
+                for reject in there:  # a line that was erased meanwhile is missing
                     is_covered = _is_covered(reject, last.get(judged.passed[reject.seq]), replayed)
                     covered.append(reject.seq) if is_covered else fresh.append(reject)
                 if fresh:
                     names = [judged.passed[reject.seq] for reject in fresh]
-                    await asyncio.to_thread(_add, writer, fresh, names, first=len(joining))
+                    gone = judged.deletions
+                    await asyncio.to_thread(_add, writer, fresh, names, deletions=gone, first=len(joining))
                     joining += [reject.seq for reject in fresh]
             written = await asyncio.to_thread(writer.finish)
         except BaseException:
@@ -176,8 +203,8 @@ class Replays:
         return _Ready(task=task, joining=joining, covered=covered, written=written, fid=fid)
 
 
-class _Verdicts(Faults):
-    """What is wrong with lines, each by itself."""
+class _Verdicts(LineErrors):
+    """Collects the errors of lines, each separately."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,8 +218,8 @@ class _Verdicts(Faults):
     def thorough(self) -> bool:
         return super().listing
 
-    def tell(self, line: RejectedLine) -> None:
-        super().tell(line)
+    def record(self, line: RejectedLine) -> None:
+        super().record(line)
         self._found.append(line)
 
     def take(self) -> list[RejectedLine]:
@@ -201,9 +228,9 @@ class _Verdicts(Faults):
 
 
 def _is_covered(reject: Reject, last: int | None, replayed: Mapping[int, int]) -> bool:
-    """Tell whether its attempt has a later version of a document, by the place where the last that came lies.
+    """Return whether the attempt has a later version of a document, given the position of its last one.
 
-    A version that was itself replayed came when its line did.
+    A replayed version counts as having arrived with its line.
     """
     if last is None:
         return False
@@ -224,12 +251,15 @@ def _differs(line: RejectedLine, reject: Reject) -> bool:
     return line.kind != reject.kind or list(line.flaws[:MOST_OF_LINE]) != reject.flaws
 
 
-def _add(writer: SegmentWriter, found: Sequence[Reject], ids: Sequence[str], *, first: int) -> None:
+def _add(
+    writer: SegmentWriter, found: Sequence[Reject], ids: Sequence[str], *, deletions: AbstractSet[int], first: int
+) -> None:
     places = np.arange(first, first + len(found))
-    texts = [reject.raw.decode() + "\n" for reject in found]
+    texts = ["" if reject.seq in deletions else reject.raw.decode() + "\n" for reject in found]
     columns = [pa.array(ids, pa.string()), pa.array(places), pa.array(texts, pa.string())]
     batch = cast("Any", pa).record_batch(columns, schema=SCHEMA)
-    writer.add(batch, size=sum(reject.size + 1 for reject in found))
+    size = sum(reject.size + 1 for reject, text in zip(found, texts, strict=True) if text)
+    writer.add(batch, size=size, deletions=texts.count(""))
 
 
 def _require_there(task: Task) -> None:
@@ -246,40 +276,42 @@ def _require_same(task: Task, judged: Task) -> None:
 
 
 def _join(tx: Transaction, judged: _Judged, ready: _Ready, *, at: datetime) -> Replayed:
-    """Let documents join their attempt, which must still be as it was when it was looked at."""
+    """Commit replayed documents to their attempt, which must not have changed since they were prepared."""
     task = objects.get(tx, TASKS, judged.task.fid, lock=True)
     _require_same(task, judged.task)
-    if task.docs != ready.task.docs:
+    if task.versions != ready.task.versions:
         raise MovedMeanwhile(f"task {task.fid} has brought more meanwhile")
     rejects.leave(tx, task, ready.joining, ready.covered)
     rejects.judge_anew(tx, task, [(seq, line.kind, line.flaws[:MOST_OF_LINE]) for seq, line in judged.failed])
     left = task.rejected - len(ready.joining) - len(ready.covered)
-    version, size, is_to_sum_up = None, 0, False
+    version, size, deleted, is_to_sum_up = None, 0, 0, False
     if ready.written is not None:
-        # Locked before it is looked what lies above: nothing is merged or put back from here on.
+        # Locked before the layers above are read: no merge or restore happens from here on.
         stream: Stream = objects.get(tx, STREAMS, task.stream, lock=True)
         version, size = _put(tx, task, ready.written, fid=ready.fid, at=at), ready.written.bytes
+        deleted = ready.written.deletions
         replaced = streams.replaced_by(tx, task)
-        # What is purged since cannot be counted again.
+        # The diff cannot be computed again if what the task replaced is purged.
         is_to_sum_up = version is not None and (replaced is None or replaced > stream.purged_version)
-    tasks.joined(tx, task, docs=len(ready.joining), size=size, rejected=left, is_to_sum_up=is_to_sum_up)
+    docs = len(ready.joining) - deleted
+    tasks.joined(tx, task, docs=docs, deleted=deleted, size=size, rejected=left, is_to_sum_up=is_to_sum_up)
     return Replayed(replayed=len(ready.joining), covered=len(ready.covered), rejected=left, version=version)
 
 
-def _put(tx: Transaction, task: Task, written: Written, *, fid: str, at: datetime) -> int | None:
-    """Put documents on top of what an attempt has brought; return the version that shows them."""
+def _put(tx: Transaction, task: Task, written: WrittenSegment, *, fid: str, at: datetime) -> int | None:
+    """Place a segment on top of the attempt's others; return the version that shows it."""
     layer = streams.make_room(tx, task, above=segments.lowest_after(tx, task))
-    # What a gate had taken out comes back together: the segment stands as if it had gone with the others.
+    # Withheld segments return together, so this one is marked as removed with the others.
     gone = streams.withheld_by(tx, task) if task.is_withheld else None
     shows = not task.is_withheld and (task.publish is Publish.LIVE or task.state is TaskState.DONE)
     version = streams.advance(tx, task, Change.REPLAY, docs=written.docs, at=at) if shows else None
-    placing.put(
+    commit.add_segment(
         tx,
         task,
         written,
         fid=fid,
         layer=layer,
-        base=task.docs,
+        base=task.versions,
         added_version=version if gone is None else gone,
         removed_version=gone,
         at=at,

@@ -1,4 +1,4 @@
-"""An upload: the file first, on disk, then one transaction that makes it count."""
+"""Uploads: the file is written and synced first, then one transaction commits it."""
 
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
@@ -8,31 +8,34 @@ from typing import TypeVar
 
 import msgspec
 
-from headwater.catalog import externals, objects, receipts, rejects, streams, tasks
-from headwater.catalog.database import Database
+from headwater.catalog import externals, idempotency, objects, rejects, streams, tasks
+from headwater.catalog.core.database import Database
+from headwater.catalog.core.transaction import Transaction
+from headwater.catalog.idempotency import KeyTaken, StoredReceipt
 from headwater.catalog.objects import EXTERNALS, TASKS
-from headwater.catalog.receipts import KeyTaken, StoredReceipt
-from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, HeadwaterError, KeyReused, TooManyUploads, Unavailable, UploadInFlight
 from headwater.domain.external import Definition
-from headwater.domain.fid import new_fid
-from headwater.domain.stream import Written, segment_path
+from headwater.domain.ids import new_fid
+from headwater.domain.stream import WrittenSegment, segment_path
 from headwater.domain.task import Task, require_open
-from headwater.ingest import placing
-from headwater.ingest.aside import Aside
+from headwater.ingest import commit
+from headwater.ingest.body_reader import BodyReader, Sink
 from headwater.ingest.decompression import decompressor
-from headwater.ingest.intake import Inflow, Intake, Limits, Measure
-from headwater.ingest.pump import Pump, Sink
-from headwater.ingest.room import Room
+from headwater.ingest.memory_budget import MemoryBudget
+from headwater.ingest.pipeline import DecodedBody, DigestOnly, Limits, UploadPipeline
+from headwater.ingest.rejected_lines import RejectedLines
 from headwater.ingest.validation import Checker
+from headwater.lake.disk import Disk
 from headwater.lake.segment import SegmentWriter
-from headwater.lake.store import LocalStore
+from headwater.lake.segment_format import Origin
+from headwater.lake.store import Store
+from headwater.sandbox.pool import Sandbox
 
 T = TypeVar("T")
 
-#: Data arriving in a long upload restarts the silence timer so often, at most.
+#: Minimum interval at which data of a long upload restarts the task's timeout.
 HEARTBEAT = timedelta(seconds=10)
-#: Compiled versions of Externals that are kept.
+#: Compiled versions of Externals that are cached.
 MOST_CHECKERS = 256
 
 _FLAWS = msgspec.json.Decoder(tuple[Flaw, ...])
@@ -40,46 +43,61 @@ _FLAWS = msgspec.json.Decoder(tuple[Flaw, ...])
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What an accepted upload is answered."""
+    """The response to an accepted upload."""
 
     #: Documents of this upload.
     count: int
-    #: Documents of the attempt, with this upload.
+    #: Documents of the attempt, including this upload.
     total: int
     #: Bytes of this upload's documents, decompressed.
     bytes: int
-    #: Whether this was answered before: the upload repeated an ``Idempotency-Key``.
+    #: Whether this is the stored response to a repeated ``Idempotency-Key``.
     replayed: bool = False
-    #: Lines that were kept aside; None if the upload was not a lenient one.
+    #: Rejected lines; None if the upload was not lenient.
     rejected: int | None = None
-    #: What is wrong with the first of them.
+    #: Deletions of this upload.
+    deleted: int = 0
+    #: The errors of the first of them.
     flaws: tuple[Flaw, ...] = ()
-    #: Whether there is more wrong than that.
+    #: Whether there are more errors.
     truncated: bool = False
 
 
 class Uploads:
-    """Takes uploads, any number at once."""
+    """Accepts any number of uploads concurrently."""
 
     def __init__(
-        self, db: Database, store: LocalStore, *, limits: Limits, threads: int, clock: Callable[[], datetime]
+        self,
+        db: Database,
+        store: Store,
+        *,
+        limits: Limits,
+        threads: int,
+        clock: Callable[[], datetime],
+        sandbox: Sandbox,
+        disk: Disk | None = None,
     ) -> None:
-        """Work in ``threads`` worker threads."""
+        """Work in ``threads`` worker threads while the ``disk`` has room; validate costly schemas in ``sandbox``."""
+        self._disk = disk
         self._db = db
         self._store = store
         self._limits = limits
         self._clock = clock
-        self._pump = Pump(
-            threads=threads, room=Room(limits.memory, always=threads), stall=limits.stall, at_once=limits.inlined
+        self._sandbox = sandbox
+        self._body_reader = BodyReader(
+            threads=threads,
+            budget=MemoryBudget(limits.memory, always=threads),
+            stall=limits.idle_timeout,
+            at_once=limits.inlined,
         )
         self._in_flight: set[tuple[str, int, str]] = set()
-        #: By task, how many of its uploads are under way; tasks that have none are not in it.
+        #: Number of uploads in flight by task; tasks without any are not in it.
         self._under_way: dict[str, int] = {}
         self._checkers: dict[tuple[str, int], Checker] = {}
 
     def close(self) -> None:
-        """Finish what the threads do."""
-        self._pump.close()
+        """Wait for the threads to finish."""
+        self._body_reader.close()
 
     async def take(
         self,
@@ -90,57 +108,66 @@ class Uploads:
         key: str | None = None,
         lenient: bool = False,
     ) -> Receipt:
-        """Take one upload to a task, wholly or not at all; a ``lenient`` one without the lines that are no documents.
+        """Accept one upload to a task, all or nothing; a ``lenient`` one without its rejected lines.
 
-        When this returns, the documents are on disk and ``kill -9`` loses none of them.
+        When this returns, the documents are on disk and survive ``kill -9``.
 
         Raises:
-            UploadBroken, DocumentInvalid, TooLarge, EncodingUnknown: the body cannot be taken.
-            TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it (any more).
+            UploadBroken, DocumentInvalid, TooLarge, EncodingUnknown: the body is rejected.
+            TaskClosed, TaskRemoved, MovedMeanwhile: the task does not accept uploads (any more).
             UploadInFlight, KeyReused: the idempotency key is in use, or was used for another body.
-            TooManyUploads: the task has as many under way as it may have.
+            TooManyUploads: the task has its maximum of uploads in flight.
+            NoRoom: the disk is full.
         """
         require_open(task)
-        inflow = Inflow(decompressor(encoding), most=self._limits.upload, digest=key is not None)
+        self._require_room()
+        decoded = DecodedBody(decompressor(encoding), most=self._limits.upload, digest=key is not None)
         with self._admitted(task):
             if key is None:
-                return await self._take(task, body, inflow, key=None, lenient=lenient)
+                return await self._take(task, body, decoded, key=None, lenient=lenient)
             with self._claim(task, key):
                 first = await self._first(task, key)
                 if first is not None:
-                    return await self._replay(first, task, body, inflow)
-                return await self._take(task, body, inflow, key=key, lenient=lenient)
+                    return await self._replay(first, task, body, decoded)
+                return await self._take(task, body, decoded, key=key, lenient=lenient)
 
     async def _take(
-        self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None, lenient: bool
+        self, task: Task, body: AsyncIterator[bytes], decoded: DecodedBody, *, key: str | None, lenient: bool
     ) -> Receipt:
         if not lenient:
-            return await self._record(task, body, inflow, key=key, aside=None)
-        aside = Aside(self._store.staging)
+            return await self._record(task, body, decoded, key=key, aside=None)
+        aside = RejectedLines(self._store.staging)
         try:
-            return await self._record(task, body, inflow, key=key, aside=aside)
+            return await self._record(task, body, decoded, key=key, aside=aside)
         finally:
             aside.close()
 
     async def _record(
-        self, task: Task, body: AsyncIterator[bytes], inflow: Inflow, *, key: str | None, aside: Aside | None
+        self,
+        task: Task,
+        body: AsyncIterator[bytes],
+        decoded: DecodedBody,
+        *,
+        key: str | None,
+        aside: RejectedLines | None,
     ) -> Receipt:
         fid = new_fid(self._clock())
         path = segment_path(stream=task.stream, task=task.fid, segment=fid)
-        writer = SegmentWriter(self._store, path, staged_as=fid, most_inlined=self._limits.inlined)
+        origin = Origin(stream=task.stream, task=task.fid, attempt=task.attempt, external_version=task.external_version)
+        writer = SegmentWriter(self._store, path, staged_as=fid, most_inlined=self._limits.inlined, origin=origin)
         checker = await self._checker(task)
-        intake = Intake(inflow, checker=checker, writer=writer, longest=self._limits.document, aside=aside)
-        # To say what is wrong with each of many lines takes its time.
-        written = await self._pour(task, body, intake, is_quick=checker.is_quick and aside is None)
-        digest = inflow.digest
+        pipeline = UploadPipeline(decoded, checker=checker, writer=writer, longest=self._limits.document, aside=aside)
+        # Explaining the errors of many lines takes too long for the event loop.
+        written = await self._read_body(task, body, pipeline, is_quick=checker.is_quick and aside is None)
+        digest = decoded.digest
         try:
             receipt = await self._db.write(
                 record, task, written, fid=fid, key=key, digest=digest, aside=aside, at=self._clock()
             )
         except Unavailable:
-            raise  # it may have been committed: the sweep knows whether the file is garbage
+            raise  # it may have been committed: the orphan cleanup decides about the file
         except HeadwaterError as error:
-            placing.drop(self._store, written)
+            commit.discard(self._store, written)
             first = await self._first(task, key) if isinstance(error, KeyTaken) else None
             if first is None:
                 raise
@@ -148,44 +175,53 @@ class Uploads:
         return receipt
 
     async def _first(self, task: Task, key: str | None) -> StoredReceipt | None:
-        return None if key is None else await self._db.read(receipts.find, task.fid, task.attempt, key)
+        return None if key is None else await self._db.read(idempotency.find, task.fid, task.attempt, key)
 
-    async def _replay(self, first: StoredReceipt, task: Task, body: AsyncIterator[bytes], inflow: Inflow) -> Receipt:
-        await self._pour(task, body, Measure(inflow), is_quick=True)
-        return _same(first, inflow.digest)
+    async def _replay(
+        self, first: StoredReceipt, task: Task, body: AsyncIterator[bytes], decoded: DecodedBody
+    ) -> Receipt:
+        await self._read_body(task, body, DigestOnly(decoded), is_quick=True)
+        return _same(first, decoded.digest)
 
-    async def _pour(self, task: Task, body: AsyncIterator[bytes], sink: Sink[T], *, is_quick: bool) -> T:
-        spoken = self._clock()
+    async def _read_body(self, task: Task, body: AsyncIterator[bytes], sink: Sink[T], *, is_quick: bool) -> T:
+        reported_at = self._clock()
         heartbeat = min(HEARTBEAT, timedelta(seconds=task.timeout / 4))
 
         async def heard() -> None:
-            nonlocal spoken
+            nonlocal reported_at
+            self._require_room()
             now = self._clock()
-            if now - spoken >= heartbeat:
-                spoken = now
+            if now - reported_at >= heartbeat or now < reported_at:  # or the clock was set back
+                reported_at = now
                 await self._db.write(tasks.heard, task, at=now)
 
-        return await self._pump.pour(body, sink, is_quick=is_quick, heard=heard)
+        return await self._body_reader.read_into(body, sink, is_quick=is_quick, heard=heard)
+
+    def _require_room(self) -> None:
+        if self._disk is not None:
+            self._disk.require_room()
 
     async def _checker(self, task: Task) -> Checker:
         version = (task.external, task.external_version)
         checker = self._checkers.get(version)
         if checker is None:
             definition, name = await self._db.read(_definition, task)
-            checker = self._checkers[version] = await self._pump.start(lambda: Checker(definition, external=name))
+            checker = self._checkers[version] = await self._body_reader.start(
+                lambda: Checker(definition, external=name, sandbox=self._sandbox)
+            )
             if len(self._checkers) > MOST_CHECKERS:
                 del self._checkers[next(iter(self._checkers))]
         return checker
 
     @contextmanager
     def _admitted(self, task: Task) -> Generator[None]:
-        there = self._under_way.get(task.fid, 0)
-        if there >= self._limits.of_task:
+        active = self._under_way.get(task.fid, 0)
+        if active >= self._limits.of_task:
             raise TooManyUploads(
-                f"task {task.fid} has {there} uploads under way, as many as it may have (setting uploads_per_task); "
+                f"task {task.fid} has {active} uploads under way, as many as it may have (setting uploads_per_task); "
                 "send this one again when one of them is answered"
             )
-        self._under_way[task.fid] = there + 1
+        self._under_way[task.fid] = active + 1
         try:
             yield
         finally:
@@ -210,34 +246,36 @@ class Uploads:
 def record(
     tx: Transaction,
     task: Task,
-    written: Written | None,
+    written: WrittenSegment | None,
     *,
     fid: str,
     key: str | None,
     digest: str | None,
-    aside: Aside | None = None,
+    aside: RejectedLines | None = None,
     at: datetime,
 ) -> Receipt:
-    """Make a written segment count, with what was kept aside: from here on its documents are the task's.
+    """Commit a written segment, together with the rejected lines, to its task.
 
     Raises:
-        TaskClosed, TaskRemoved, MovedMeanwhile: the task does not take it any more.
+        TaskClosed, TaskRemoved, MovedMeanwhile: the task no longer accepts uploads.
     """
-    docs, size = (0, 0) if written is None else (written.docs, written.bytes)
+    versions, size, deleted = (0, 0, 0) if written is None else (written.docs, written.bytes, written.deletions)
+    docs = versions - deleted
     rejected = 0 if aside is None else aside.count
-    total = tasks.credit(tx, task, docs=docs, size=size, rejected=rejected, at=at)
-    receipt = Receipt(count=docs, total=total, bytes=size)
+    total, all_deleted = tasks.credit(tx, task, docs=docs, size=size, rejected=rejected, deleted=deleted, at=at)
+    base = total + all_deleted - versions
+    receipt = Receipt(count=docs, total=total, bytes=size, deleted=deleted)
     if written is not None:
-        layer, version = streams.put_on_top(tx, task, docs=docs, at=at)
-        placing.put(tx, task, written, fid=fid, layer=layer, base=total - docs, added_version=version, at=at)
+        layer, version = streams.put_on_top(tx, task, docs=versions, at=at)
+        commit.add_segment(tx, task, written, fid=fid, layer=layer, base=base, added_version=version, at=at)
     if aside is not None:
         receipt = replace(receipt, rejected=rejected, flaws=tuple(aside.flaws), truncated=aside.truncated)
         if rejected:
             now = objects.get(tx, TASKS, task.fid)
-            rejects.add(tx, now, aside.each(), count=rejected, before=total - docs, at=at)
-    # What changed nothing may come again.
-    if key is not None and digest is not None and (docs or rejected):
-        receipts.add(tx, _stored(receipt, task, key=key, digest=digest))
+            rejects.add(tx, now, aside.each(), count=rejected, before=base, at=at)
+    # Without an effect, there is nothing to make idempotent.
+    if key is not None and digest is not None and (versions or rejected):
+        idempotency.add(tx, _stored(receipt, task, key=key, digest=digest))
     return receipt
 
 
@@ -251,13 +289,14 @@ def _stored(receipt: Receipt, task: Task, *, key: str, digest: str) -> StoredRec
         total=receipt.total,
         bytes=receipt.bytes,
         rejected=receipt.rejected,
+        deleted=receipt.deleted,
         flaws=msgspec.json.encode(receipt.flaws).decode() if receipt.flaws else None,
         truncated=receipt.truncated,
     )
 
 
 def _same(first: StoredReceipt, digest: str | None) -> Receipt:
-    """Return what the first upload under a key was answered, if this is the same."""
+    """Return the stored receipt of a key, if the body is the same."""
     if first.body_digest != digest:
         raise KeyReused(
             f"Idempotency-Key {first.idempotency_key!r} was used for another body; take a new key for new documents"
@@ -268,6 +307,7 @@ def _same(first: StoredReceipt, digest: str | None) -> Receipt:
         bytes=first.bytes,
         replayed=True,
         rejected=first.rejected,
+        deleted=first.deleted,
         flaws=() if first.flaws is None else _FLAWS.decode(first.flaws),
         truncated=first.truncated,
     )

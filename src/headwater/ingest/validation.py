@@ -1,88 +1,88 @@
-"""Documents checked one by one: JSON, an object, matching the schema; and the id of each.
+"""Validation of documents, line by line: JSON, an object, matching the schema; and the id of each.
 
-No document outlives its line: keeping the objects of a block would cost half the speed in allocation
+No document outlives its line: keeping all objects of a block would halve the throughput through allocation
 and garbage collection.
 """
 
-import json
 import re
-from contextlib import suppress
-from dataclasses import replace
-from typing import Any, NoReturn, cast
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
+from headwater.domain.broken_json import broken_at, not_an_object, seeming_id
+from headwater.domain.deletion import DELETE, deleted_id, key_of
 from headwater.domain.document import document_id
 from headwater.domain.errors import MOST_FLAWS, DocumentInvalid, Flaw, UploadBroken
 from headwater.domain.external import Definition
 from headwater.domain.reject import RejectedLine, RejectKind, kept_of
-from headwater.domain.schema import Validator, compile_schema, cut, first_flaw, flaws_of
+from headwater.domain.schema import cut
+from headwater.ingest.bounded_validator import BoundedValidator, Budget, Judged
 from headwater.ingest.lines import Block
-from headwater.ingest.plan import Plan
-from headwater.ingest.planner import NotPlain, plan_of
-from headwater.ingest.scanner import scan
+from headwater.ingest.scanner.compiler import NotPlain, plan_of
+from headwater.ingest.scanner.library import scan
+from headwater.ingest.scanner.plan import Plan
+from headwater.sandbox.pool import Sandbox
 
-# A validator copies what it complains of, once for each fault: a thousand faults of a document of half a
-# megabyte took a minute and 12 GB. So a larger document is told its first fault, a huge one none.
-#: Documents of so many bytes are told all that is wrong with them,
-_ALL_TOLD = 64 << 10
-#: and those of so many the first of it.
-_FIRST_TOLD = 1 << 20
-
-#: What stands behind the name of the field where an id stands.
-_ID = rb'\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9]+)'
-
-_TOO_DEEP = "it is nested too deeply"
-# An escaped backslash or a whole pair is taken first, so that neither looks like half of a pair.
-_ESCAPES = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>\\u[dD][89a-fA-F])|\\.")
+#: Found in each line that deletes an id, and seldom in others.
+_DELETES = re.compile(key_of(DELETE))
+#: Bytes in which the id of a document that is not decoded is searched.
+_SEARCHED = 1 << 16
 
 
-class Faults:
-    """What is wrong with an upload so far: the first faults one by one, all of them counted."""
+class LineErrors:
+    """The errors of an upload so far: the first ones in detail, all of them counted."""
 
     def __init__(self) -> None:
-        #: Lines of the blocks that were looked through.
+        #: Lines of the blocks processed so far.
         self.lines = 0
         self.broken = 0
         self.invalid = 0
         self.flaws: list[Flaw] = []
+        #: Documents that exceeded the limits of validation.
+        self.costly = 0
+        #: The CPU budget of its documents.
+        self.budget = Budget()
         self._truncated = False
 
     def __bool__(self) -> bool:
-        """Tell whether anything is wrong."""
+        """Whether there are any errors."""
         return bool(self.broken or self.invalid)
 
     @property
     def count(self) -> int:
-        """How many lines are faulty."""
+        """The number of faulty lines."""
         return self.broken + self.invalid
 
     @property
     def listing(self) -> bool:
-        """Whether there is room to tell of another fault by itself."""
+        """Whether another error would be listed."""
         return len(self.flaws) < MOST_FLAWS
 
     @property
     def thorough(self) -> bool:
-        """Whether all that is wrong with another line is wanted, and not only the first of it."""
+        """Whether all errors of another line are wanted, not only the first."""
         return True
 
     @property
     def truncated(self) -> bool:
-        """Whether more is wrong than is listed."""
-        # Each faulty line has a flaw at least, so more lines than flaws means that some are not listed.
-        return self._truncated or self.count > len(self.flaws)
+        """Whether there are more errors than are listed."""
+        # Each faulty line has at least one flaw, so more lines than flaws means that some are not listed.
+        return self._truncated or self.budget.is_exceeded or self.count > len(self.flaws)
 
-    def tell(self, line: RejectedLine) -> None:
-        """List what is wrong with a line, as far as there is room."""
-        room = MOST_FLAWS - len(self.flaws)
-        self.flaws += line.flaws[:room]
-        self._truncated = self._truncated or len(line.flaws) > room
+    def record(self, line: RejectedLine) -> None:
+        """List the errors of a line, up to the limit."""
+        budget = MOST_FLAWS - len(self.flaws)
+        self.flaws += line.flaws[:budget]
+        self._truncated = self._truncated or len(line.flaws) > budget
 
     def error(self, *, external: str) -> UploadBroken | DocumentInvalid:
-        """Return the error for the whole upload: broken if any line is, invalid otherwise."""
+        """Return the error for the whole upload: UploadBroken if a line is not JSON, DocumentInvalid otherwise."""
         lines, truncated = self.lines, self.truncated
+        costly = f" ({self.costly} of them could not be checked within the limits of time and memory)"
         if self.broken:
             return UploadBroken(
                 f"{self.broken} of {lines} lines {_is_are(self.broken)} not JSON (each line must be one whole object); "
@@ -92,77 +92,198 @@ class Faults:
             )
         return DocumentInvalid(
             f"{self.invalid} of {lines} documents {'does' if self.invalid == 1 else 'do'} not match the schema of "
-            f"External {external!r}; nothing of the upload was kept",
+            f"External {external!r}{costly if self.costly else ''}; nothing of the upload was kept",
             flaws=self.flaws,
             truncated=truncated,
         )
 
 
-class Checker:
-    """Checks documents by one version of an External; made once for it, used from many threads."""
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """The documents of a block that were validated."""
 
-    def __init__(self, definition: Definition, *, external: str) -> None:
-        """Compile the schema of the External of that name."""
+    #: The id of each; null where there is an error.
+    ids: pa.StringArray
+    #: The indexes of those that delete the document of their id, instead of being one.
+    deletions: list[int]
+
+
+class Checker:
+    """Validates documents by one version of an External; created once for it, thread-safe."""
+
+    def __init__(self, definition: Definition, *, external: str, sandbox: Sandbox) -> None:
+        """Compile the schema of the External of that name; costly schemas and documents go to the sandbox.
+
+        Raises:
+            SchemaInvalid: it does not compile within the limits.
+        """
         self.external = external
         self._field = definition.doc_id_field
-        self._validator = None if definition.schema is None else compile_schema(definition.schema)
+        schema = True if definition.schema is None else definition.schema
+        self._validator = BoundedValidator(schema, field=definition.doc_id_field, sandbox=sandbox)
         self._decode = msgspec.json.Decoder().decode
         self._plan = _plan(definition)
+        self._marker = definition.delete_marker
+        self._pattern = None if self._marker is None else self._marker.pattern()
 
     @property
     def is_quick(self) -> bool:
-        """Whether a small upload is checked in no time, whatever is in it: no pattern can take long."""
-        return self._validator is None or self._plan is not None
+        """Whether a small upload is validated quickly, whatever its documents are.
 
-    def ids(self, block: Block, faults: Faults) -> pa.StringArray:
-        """Return the id of each document of a block; null where something is wrong, which goes to ``faults``."""
+        The sandbox may still be needed to explain errors.
+        """
+        return self._plan is not None and self._validator.is_quick
+
+    def ids(self, block: Block, faults: LineErrors) -> pa.StringArray:
+        """Return the id of each document of a block; null where there is an error. See ``checked``."""
+        return self.checked(block, faults).ids
+
+    def checked(self, block: Block, faults: LineErrors) -> Checked:
+        """Return the id of each document of a block, and which are deletions; errors are recorded in ``faults``.
+
+        Raises:
+            WouldBlock: called in an event loop, where the sandbox cannot be waited for.
+        """
         if self._plan is None:
             ids, missed = pa.nulls(len(block), pa.string()), range(len(block))
         else:
             ids, missed = scan(self._plan, block.data, block.offsets)
+            missed = self._with_marked(block, missed)
+        deletions: list[int] = []
         if missed:
             found: list[str | None] = cast("Any", ids).to_pylist()
-            for place, line in zip(missed, block.lines(missed), strict=True):
-                found[place] = self._id(block, place, line, faults)
+            lines = list(block.lines(missed))
+            # Decoded here even if the schema is too costly for that: they are not checked against it.
+            suspects = self._suspects(block, lines)
+            others = [index for index in range(len(lines)) if index not in suspects] if suspects else range(len(lines))
+            elsewhere = self._validator.judged_elsewhere([lines[index] for index in others], faults.budget)
+            judged = {others[index]: verdict for index, verdict in elsewhere.items()}
+            for index, (place, line) in enumerate(zip(missed, lines, strict=True)):
+                if index in judged:
+                    found[place] = self._id_elsewhere(judged[index], block, place, line, faults)
+                else:
+                    found[place] = self._id(block, place, line, faults, deletions, is_suspect=index in suspects)
             ids = cast("Any", pa).array(found, pa.string())
         faults.lines += len(block)
-        return ids
+        return Checked(ids=ids, deletions=deletions)
 
-    def _id(self, block: Block, place: int, line: bytes, faults: Faults) -> str | None:
-        """Return the id of one document, looked at in the general way."""
-        is_valid = _anything if self._validator is None else self._validator.is_valid
+    def _with_marked(self, block: Block, missed: list[int]) -> list[int]:
+        """Return lines that the scanner has missed, and those that may be marked as deletions, which it accepts."""
+        if self._pattern is None:
+            return missed
+        starts = [match.start() for match in self._pattern.finditer(block.data)]
+        if not starts:
+            return missed
+        marked = np.searchsorted(block.offsets, starts, side="right") - 1
+        return sorted({*missed, *marked.tolist()})
+
+    def _suspects(self, block: Block, lines: Sequence[bytes]) -> set[int]:
+        """Return the indexes of lines that may be deletions; no others are."""
+        patterns = [] if self._pattern is None else [self._pattern]
+        # However its other characters are escaped, its name begins in one of two ways.
+        if b'"$' in block.data or b'"\\u0024' in block.data:
+            patterns.append(_DELETES)
+        return {index for index, line in enumerate(lines) for pattern in patterns if pattern.search(line)}
+
+    def _id(
+        self,
+        block: Block,
+        place: int,
+        line: bytes,
+        faults: LineErrors,
+        deletions: list[int],
+        *,
+        is_suspect: bool,
+    ) -> str | None:
+        """Return the id of one document, on the general path; the place of a deletion goes into ``deletions``."""
         try:
             document = self._decode(line)
-            if type(document) is dict and is_valid(document):
-                return document_id(document, self._field)  # pyright: ignore[reportUnknownArgumentType] - any JSON
+            if type(document) is dict:
+                try:
+                    deleted = deleted_id(document, field=self._field, marker=self._marker)  # pyright: ignore[reportUnknownArgumentType] - any JSON
+                except ValueError as error:
+                    self._note_invalid(block, place, line, faults, [Flaw(detail=str(error), pointer="")])
+                    return None
+                if deleted is not None:
+                    deletions.append(place)
+                    return deleted
+                if self._is_valid(document, line, faults, is_suspect=is_suspect):  # pyright: ignore[reportUnknownArgumentType] - any JSON
+                    return document_id(document, self._field)  # pyright: ignore[reportUnknownArgumentType] - any JSON
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             if faults.listing:
                 rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
                 flaws = [_broken(block, place, line, error)]
-                faults.tell(replace(rejected, flaws=flaws, doc_id=seeming_id(line, self._field)))
+                faults.record(replace(rejected, flaws=flaws, doc_id=seeming_id(line, self._field)))
             faults.broken += 1
         else:
             if faults.listing:
                 rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
-                faults.tell(self._invalid(rejected, document, thorough=faults.thorough))
+                faults.record(self._invalid(rejected, document, line, faults))
             faults.invalid += 1
         return None
 
-    def _invalid(self, rejected: RejectedLine, document: Any, *, thorough: bool) -> RejectedLine:
-        """Return a line that is JSON with what is wrong with it, and its id if it has one."""
+    def _is_valid(self, document: dict[str, Any], line: bytes, faults: LineErrors, *, is_suspect: bool) -> bool:
+        # One that looked like a deletion was not sent to the sandbox.
+        judged = {} if not is_suspect else self._validator.judged_elsewhere([line], faults.budget)
+        return judged[0].doc_id is not None if judged else self._validator.is_valid(document)
+
+    def _note_invalid(self, block: Block, place: int, line: bytes, faults: LineErrors, flaws: Sequence[Flaw]) -> None:
+        if faults.listing:
+            rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
+            flaws = [replace(flaw, line=rejected.line, offset=rejected.offset) for flaw in flaws]
+            faults.record(replace(rejected, kind=RejectKind.INVALID, flaws=flaws))
+        faults.invalid += 1
+
+    def _id_elsewhere(self, judged: Judged, block: Block, place: int, line: bytes, faults: LineErrors) -> str | None:
+        """Return the id of one document that the sandbox has validated; it is not decoded here."""
+        if judged.doc_id is not None:
+            return judged.doc_id
+        if faults.listing:
+            rejected = _rejected(block, place, line, behind=faults.lines - faults.count)
+            faults.record(self._explained_elsewhere(judged, rejected, line, faults))
+        if judged.is_broken:
+            faults.broken += 1
+        else:
+            faults.invalid += 1
+            faults.costly += judged.is_too_costly
+        return None
+
+    def _explained_elsewhere(
+        self, judged: Judged, rejected: RejectedLine, line: bytes, faults: LineErrors
+    ) -> RejectedLine:
+        explanation = None
+        doc_id = seeming_id(line[:_SEARCHED], self._field)
+        if judged.is_too_costly:
+            found: Sequence[Flaw] = [self._validator.too_costly]
+        else:
+            explanation = self._validator.explained_elsewhere(line, faults.budget, is_first_enough=not faults.thorough)
+            found = explanation.flaws or [_mismatch("it takes too long to say where")]
+            doc_id = explanation.doc_id or doc_id
+        kind = RejectKind.BROKEN if judged.is_broken else RejectKind.INVALID
+        place = 0 if explanation is None else explanation.offset
+        shown = None if doc_id is None or judged.is_broken else cut(doc_id)
+        flaws = [replace(flaw, line=rejected.line, offset=rejected.offset + place, doc_id=shown) for flaw in found]
+        return replace(rejected, kind=kind, flaws=flaws, doc_id=doc_id)
+
+    def _invalid(self, rejected: RejectedLine, document: Any, line: bytes, faults: LineErrors) -> RejectedLine:
+        """Return a line that is JSON with its errors, and its id if it has one."""
         doc_id: str | None = None
         if not isinstance(document, dict):
-            noun = "an array" if isinstance(document, list) else cut(json.dumps(document, ensure_ascii=False))
-            found = [Flaw(detail=f"a document must be a JSON object, not {noun}", pointer="", keyword="type")]
+            found: Sequence[Flaw] = [not_an_object(document)]
         else:
             try:
                 doc_id = document_id(document, self._field)  # pyright: ignore[reportUnknownArgumentType] - any JSON
-                found = _mismatches(self._validator, document, size=rejected.size, thorough=thorough)
+                found = self._mismatches(document, line, faults)
             except (ValueError, RecursionError):
-                found = [_mismatch("nested too deeply")]
-        told = None if doc_id is None else cut(doc_id)
-        flaws = [replace(flaw, line=rejected.line, offset=rejected.offset, doc_id=told) for flaw in found]
+                found = [_mismatch("is nested too deeply to say where")]
+        shown_id = None if doc_id is None else cut(doc_id)
+        flaws = [replace(flaw, line=rejected.line, offset=rejected.offset, doc_id=shown_id) for flaw in found]
         return replace(rejected, kind=RejectKind.INVALID, flaws=flaws, doc_id=doc_id)
+
+    def _mismatches(self, document: Any, line: bytes, faults: LineErrors) -> Sequence[Flaw]:
+        """Return the errors of an object that does not match the schema; not all, if that takes too long."""
+        found = self._validator.flaws(document, line, faults.budget, is_first_enough=not faults.thorough)
+        return found or [_mismatch("it takes too long to say where")]
 
 
 def _rejected(block: Block, place: int, line: bytes, *, behind: int) -> RejectedLine:
@@ -178,82 +299,22 @@ def _rejected(block: Block, place: int, line: bytes, *, behind: int) -> Rejected
     )
 
 
-def seeming_id(line: bytes, field: str | None) -> str | None:
-    """Return the id that stands in a line that is not JSON, where one can be made out."""
-    names = () if field is None else (json.dumps(field), json.dumps(field, ensure_ascii=False))
-    for name in names:
-        found = re.search(re.escape(name.encode(errors="replace")) + _ID, line)
-        with suppress(ValueError):  # halves of characters, and numbers of thousands of digits
-            if found is not None:
-                return str(json.loads(found[1])).encode().decode()
-    return None
-
-
 def _plan(definition: Definition) -> Plan | None:
-    if definition.doc_id_field is None:
+    if definition.doc_id_field in {None, DELETE}:
         return None
     try:
-        return plan_of(definition.schema, field=definition.doc_id_field)
+        return plan_of(definition.schema, field=definition.doc_id_field or "")
     except NotPlain:
         return None
 
 
-def _anything(_document: Any) -> bool:
-    return True
-
-
-def _mismatches(validator: Validator | None, document: Any, *, size: int, thorough: bool) -> list[Flaw]:
-    if validator is None or size > _FIRST_TOLD:
-        return [_mismatch("too large")]
-    if size > _ALL_TOLD or not thorough:
-        first = first_flaw(validator, document)
-        return [] if first is None else [first]
-    return list(flaws_of(validator, document))
-
-
 def _mismatch(obstacle: str) -> Flaw:
-    return Flaw(detail=f"the document does not match the schema, and is {obstacle} to say where", pointer="")
+    return Flaw(detail=f"the document does not match the schema, and {obstacle}", pointer="")
 
 
 def _broken(block: Block, place: int, line: bytes, error: Exception) -> Flaw:
-    detail, offset = _explain(line, error)
+    detail, offset = broken_at(line, error)
     return Flaw(line=int(block.numbers[place]), offset=int(block.places[place]) + offset, detail=detail)
-
-
-def _explain(line: bytes, error: Exception) -> tuple[str, int]:
-    """Return what was expected in a line that is not JSON, and at which of its bytes.
-
-    The fast decoder does not always say; the standard library's says it well, so it is asked.
-    """
-    try:
-        text = line.decode()
-        json.loads(text, parse_constant=_no_constant, parse_int=_no_giant)
-    except UnicodeDecodeError as fault:
-        hint = " (this is gzip: send it with Content-Encoding: gzip)" if line.startswith(b"\x1f\x8b") else ""
-        return f"byte 0x{line[fault.start]:02x} is not UTF-8: {fault.reason}{hint}", fault.start
-    except json.JSONDecodeError as fault:
-        # Its offsets count characters.
-        return f"{fault.msg.removesuffix(' at')} at column {fault.pos + 1}", len(line.decode()[: fault.pos].encode())
-    except (RecursionError, ValueError) as fault:
-        return _TOO_DEEP if isinstance(fault, RecursionError) else str(fault), 0
-    if isinstance(error, RecursionError):
-        return _TOO_DEEP, 0
-    half = next((escape for escape in _ESCAPES.finditer(text) if escape["half"]), None)
-    if half and "range" not in str(error):
-        offset = len(text[: half.start()].encode())
-        return "a \\u escape names half of a surrogate pair, which is no character", offset
-    return str(error).partition(" - at `")[0], 0
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON; use null, or leave the field out")
-
-
-def _no_giant(digits: str) -> int:
-    try:
-        return int(digits)
-    except ValueError as error:
-        raise ValueError(f"a number of {len(digits.lstrip('-'))} digits is too long; send it as a string") from error
 
 
 def _is_are(count: int) -> str:

@@ -1,1 +1,1 @@
-"""The files that hold documents. The only files and the only DuckDB of Headwater are here."""
+"""The files that hold documents. All file access and all DuckDB of Headwater are here."""

@@ -1,107 +1,127 @@
-"""One DuckDB in memory over the store's files. What it is asked stands in the modules beside this one.
+"""An in-memory DuckDB over the store's files. Its queries are in the other modules of this package.
 
-Of two versions of a document the one in the higher layer shows, and within a segment the later one.
-Both are one number, the *rank*: ``layer << 32 | pos``, unique in what a stream shows at a version.
+Of two versions of a document the one in the higher layer is current, and within a segment the later one.
+Both combine to one number, the *rank*: ``layer << 32 | pos``, unique among the visible rows of a stream version.
 """
 
 import asyncio
 import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headwater.domain.errors import Unavailable
-from headwater.domain.stream import Seen, Segment, inlined_path, is_inlined
-from headwater.lake.inlining import Inlined
-from headwater.lake.segment import SCHEMA
-from headwater.lake.store import LocalStore
+from headwater.domain.segment_table import SegmentFile, SegmentTable, VisibleSegments
+from headwater.lake.footers import Footers
+from headwater.lake.inlined import Inlined, RowsDamaged
+from headwater.lake.integrity import Skipped, Verifier
+from headwater.lake.store import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Questions that are answered at once; DuckDB shares its own threads among them.
+#: Maximum number of concurrent queries; DuckDB shares its own threads among them.
 MOST_AT_ONCE = 8
-#: How much a patient engine lets others go first, as ``nice`` counts it.
-PATIENCE = 19
-#: Documents in a batch of a long answer.
+#: The ``nice`` value of a low-priority engine.
+PATIENCE = 5
+#: Documents in a batch of a streamed result.
 BATCH = 8192
-#: What is sorted at a time may fill this part of the memory.
+#: A sort may use one part of so many of the memory.
 RANGES_IN_MEMORY = 12
-#: A place that no document has: all of a segment lies before it.
-WHOLE = 1 << 40
 
-# What lies in segments, whether they are files or rows that the catalog keeps; those are lent to a connection as a
-# view that hides the table. No list of files may be empty, so that there is one without rows.
-_ROWS_OF = """
-    CREATE TABLE inlined (doc_id VARCHAR, pos BIGINT, doc VARCHAR, filename VARCHAR);
-    CREATE MACRO rows_of(names) AS TABLE
-        SELECT doc_id, pos, doc, filename FROM read_parquet(
-            list_append(list_filter(names, lambda name: NOT starts_with(name, '{inlined}')), {empty}),
-            filename = true, hive_partitioning = false
-        )
-        UNION ALL SELECT doc_id, pos, doc, filename FROM inlined WHERE list_contains(names, filename)
+# The rows of files: doc_id, part, pos, doc. Only a folded file stores the part of each: elsewhere it follows from the
+# file. With hashes instead of texts, a folded file has a ``text_hash`` and no ``doc``, other files have it
+# the other way.
+_FOLDED = "SELECT doc_id, part, pos, {texts} FROM read_parquet(${name}_folded, hive_partitioning = false)"
+_PLAIN = """
+    SELECT r.doc_id, n.part, r.pos, {texts}
+    FROM read_parquet(${name}_plain, filename = true, hive_partitioning = false) r
+    JOIN (SELECT unnest(${name}_plain) AS filename, unnest(${name}_parts)::BIGINT AS part) n USING (filename)
 """
+_ONE_PLAIN = """
+    SELECT doc_id, {part}::BIGINT AS part, pos, {texts} FROM read_parquet(${name}_plain, hive_partitioning = false)
+"""
+_INLINED = "SELECT doc_id, part, pos, {texts} FROM inlined WHERE list_contains(${name}_inlined, part)"
+_NOTHING = """
+    SELECT NULL::VARCHAR AS doc_id, 0::BIGINT AS part, 0::BIGINT AS pos, NULL::VARCHAR AS doc,
+        NULL::UBIGINT AS text_hash
+    WHERE false
+"""
+_TEXTS = "doc"
+_STORED = "doc, text_hash"
+_COMPUTED = "doc, md5_number_lower(doc) AS text_hash"
+_STORED_HASHES = "NULL::VARCHAR AS doc, text_hash"
+_NO_HASHES = "doc, NULL::UBIGINT AS text_hash"
+#: The hash of a row's text, of ``hashes_of`` a file.
+TEXT_HASH = "coalesce({row}.text_hash, md5_number_lower({row}.doc))"
+_ROWS = re.compile(r"(rows|hashes|all)_of\((\w+)\)")
+#: The columns of a file's rows by what a query asks for: of a folded file, and of another one.
+_COLUMNS = {"rows": (_TEXTS, _TEXTS), "hashes": (_STORED_HASHES, _NO_HASHES), "all": (_STORED, _COMPUTED)}
 
-_ROWS = re.compile(r"rows_of\((\$\w+)\)")
-
-#: The versions of documents that are seen. A file's layer and task come from a join on its name: the
-#: lists are bound, never part of the text.
+#: The visible versions of documents, of ``files`` and the table ``seen`` (see ``seen_table``).
 VERSIONS = """
     versions AS (
         SELECT v.doc_id, s.layer << 32 | v.pos AS rank, s.task, v.doc
-        FROM rows_of($files) v
-        JOIN (
-            SELECT unnest($files) AS filename, unnest($layers)::BIGINT AS layer, unnest($tasks) AS task,
-                unnest($untils)::BIGINT AS until
-        ) s USING (filename)
+        FROM rows_of(files) v JOIN seen s USING (part)
         WHERE v.pos < s.until
     )
 """
 
+#: The files that a query reads, by the name that it uses for them.
+Reads: TypeAlias = Mapping[str, Sequence[SegmentFile]]
+NO_FILES: Reads = {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A document as a reader finds it."""
+    """A document as it is returned to a reader."""
 
     id: str
     #: The task that wrote this version of it.
     task: str
-    #: Its JSON text, ended by a line end.
+    #: Its JSON text, with a trailing newline.
     text: str
 
 
+def is_out_of_memory(error: Unavailable) -> bool:
+    """Return whether a query failed because it needs more memory than there is."""
+    return isinstance(error.__cause__, duckdb.OutOfMemoryException)
+
+
 class Engine:
-    """One DuckDB in memory that reads the store's files and nothing else."""
+    """An in-memory DuckDB that can read the store's files and nothing else."""
 
     def __init__(
         self,
-        store: LocalStore,
+        store: Store,
         *,
         memory: int,
         spill: Path,
         threads: int,
         inlined: Inlined | None = None,
+        verifier: Verifier | None = None,
         is_patient: bool = False,
     ) -> None:
-        """Open it, to use ``memory`` bytes; what is no file comes from ``inlined``.
+        """Limit it to ``memory`` bytes; small segments come from ``inlined``, ``verifier`` verifies files.
 
-        A patient one, with one thread, works in the time that others leave: uploads and readers come first.
+        DuckDB is opened by the first query. With ``is_patient``, it has one low-priority thread: uploads and
+        readers come first.
         """
-        self._store = store
+        self.store = store
+        self._verifier = verifier or Verifier(store)
         self.inlined = inlined or Inlined(lambda _paths: {})
+        self.footers = Footers(store)
         self._memory = memory
         self._working: set[threading.Thread] = set()
         self._is_patient = is_patient
@@ -109,116 +129,208 @@ class Engine:
         #: Connections that are in use.
         self._lent: set[duckdb.DuckDBPyConnection] = set()
         self._is_closing = False
-        spill.mkdir(parents=True, exist_ok=True)
-        self._db = duckdb.connect(
+        self.spill = spill
+        with suppress(OSError):  # on a full disk, only queries that need to spill fail
+            spill.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._limit = threads
+        self._opened: duckdb.DuckDBPyConnection | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def _db(self) -> duckdb.DuckDBPyConnection:
+        # Opened by the first query: that takes 30 ms of processor and 30 MB, and an idle process needs none.
+        with self._opening:
+            if self._opened is None:
+                if self._is_closing:
+                    raise Unavailable(_CLOSING)
+                self._opened = self._open()
+            return self._opened
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        db = duckdb.connect(
             ":memory:",
             config={
-                "memory_limit": f"{memory // 1024}KiB",
-                "temp_directory": str(spill),
-                "threads": threads,
-                # Every query that cares for order says so; keeping it unasked takes memory.
+                "memory_limit": f"{self._memory // 1024}KiB",
+                "temp_directory": str(self.spill),
+                "threads": self._limit,
+                # Queries that need an order specify it; preserving the insertion order takes memory.
                 "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
             },
         )
-        allowed = ", ".join(_quoted(folder) for folder in (store.root, spill))
-        self._db.execute(f"SET allowed_directories = [{allowed}]")  # SET takes no bound values
-        # A file never changes once it is kept, so that what was read of its footer stays true.
-        self._db.execute("SET parquet_metadata_cache = true")
-        # Reading ahead is for files that are far away.
-        self._db.execute("SET disable_parquet_prefetching = true")
-        self._nothing = _without_rows(spill)
-        self._db.execute(_ROWS_OF.format(inlined=inlined_path(""), empty=_quoted(self._nothing)))
-        self._db.execute("SET enable_external_access = false")
-        self._db.execute("SET lock_configuration = true")
+        allowed = ", ".join(_quoted(folder) for folder in (self.store.root, self.spill))
+        db.execute(f"SET allowed_directories = [{allowed}]")  # SET takes no parameters
+        # A stored file never changes, so that its footer can be cached.
+        db.execute("SET parquet_metadata_cache = true")
+        # Prefetching is for remote files.
+        db.execute("SET disable_parquet_prefetching = true")
+        db.execute("SET enable_external_access = false")
+        db.execute("SET lock_configuration = true")
+        return db
 
     def _begin(self) -> None:
         self._working.add(threading.current_thread())
         if self._is_patient:
-            with suppress(OSError, AttributeError):  # only Linux has it for a thread
+            with suppress(OSError, AttributeError):  # only Linux supports it for a thread
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PATIENCE)
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the answer to a question of this engine, asked in a thread."""
+        """Run a query function of this engine in a thread and return its result."""
         asked = partial(question, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, asked)
 
     def close(self) -> None:
-        """Break off the questions that are being answered, then let go of memory and spilled files."""
+        """Interrupt running queries, then release memory and spilled files."""
         self._is_closing = True
         self._threads.shutdown(wait=False, cancel_futures=True)
-        # Again and again: one that is just about to begin is not broken off.
+        # Repeated: a query that is just about to start is not interrupted.
         while any(thread.is_alive() for thread in self._working):
             for cursor in list(self._lent):
                 with suppress(duckdb.Error):  # it has just ended
                     cursor.interrupt()
             time.sleep(0.01)
-        self._db.close()
-        self._nothing.unlink(missing_ok=True)
+        with self._opening:
+            if self._opened is not None:
+                self._opened.close()
 
-    def rows(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Return the rows of an answer.
+    def rows(
+        self,
+        query: str,
+        values: Mapping[str, Any],
+        *,
+        reads: Reads = NO_FILES,
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a query: ``rows_of(name)`` in it stands for the rows of the files ``reads[name]``.
 
-        Raises:
-            Unavailable: it needs more memory than there is.
-        """
-        names = _inlined_among(values)
-        with self._lend(names) as cursor:
-            return cursor.execute(_asked(query, names), values).fetchall()
+        So does ``hashes_of(name)``, without the texts that a file stores a hash of, and ``all_of(name)``, with both.
 
-    def batches(self, query: str, values: dict[str, Any]) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of a long answer.
-
-        Raises:
-            Unavailable: it needs more memory than there is.
-        """
-        names = _inlined_among(values)
-        with self._lend(names) as cursor:
-            yield from cursor.sql(_asked(query, names), params=values).to_arrow_reader(BATCH)
-
-    def cursor(self, values: Mapping[str, Any] | None = None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-        """Lend a connection of one's own, so that threads do not wait for each other.
-
-        Of the segments among ``values`` it reads those that are no files, too.
+        The files are verified first. ``tables`` are Arrow tables that the query names.
 
         Raises:
-            Unavailable: what it is used for needs more memory than there is, or the engine is being closed.
+            SegmentDamaged: a file is damaged.
+            Unavailable: the query needs more memory than there is.
         """
-        return self._lend(_inlined_among(values or {}))
+        with self.cursor(_all_of(reads), tables) as cursor:
+            return self.execute(cursor, query, values, reads=reads).fetchall()
+
+    def batches(
+        self,
+        query: str,
+        values: Mapping[str, Any],
+        *,
+        reads: Reads = NO_FILES,
+        tables: Mapping[str, pa.Table] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of a query's result; see ``rows``.
+
+        Raises:
+            SegmentDamaged: a file is damaged.
+            Unavailable: the query needs more memory than there is.
+        """
+        with self.cursor(_all_of(reads), tables) as cursor:
+            yield from self.select(cursor, query, values, reads=reads).to_arrow_reader(BATCH)
+
+    def execute(
+        self, cursor: duckdb.DuckDBPyConnection, query: str, values: Mapping[str, Any], *, reads: Reads
+    ) -> duckdb.DuckDBPyConnection:
+        """Run a query on a cursor, which was opened for all files that it reads."""
+        text, bound = _bound(self, query, reads)
+        return cursor.execute(text, {**values, **bound} or None)
+
+    def select(
+        self, cursor: duckdb.DuckDBPyConnection, query: str, values: Mapping[str, Any], *, reads: Reads
+    ) -> duckdb.DuckDBPyRelation:
+        """Return the result of a query on a cursor, which was opened for all files that it reads."""
+        text, bound = _bound(self, query, reads)
+        return cursor.sql(text, params={**values, **bound} or None)
 
     @contextmanager
-    def _lend(self, inlined: Sequence[str]) -> Generator[duckdb.DuckDBPyConnection]:
+    def cursor(
+        self, reads: Sequence[SegmentFile] = (), tables: Mapping[str, pa.Table] | None = None
+    ) -> Generator[duckdb.DuckDBPyConnection]:
+        """Return a separate connection, so that threads do not wait for each other.
+
+        The files that it ``reads`` are verified first, and inlined rows among them are readable as well.
+
+        Raises:
+            SegmentDamaged: a file is damaged.
+            Unavailable: a query needs more memory than there is, or the engine is being closed.
+        """
         if self._is_closing:
             raise Unavailable(_CLOSING)
-        with closing(self._db.cursor()) as cursor, _answerable():
+        with closing(self._db.cursor()) as cursor, self.explaining(reads):
             self._lent.add(cursor)
             try:
-                if inlined:
+                self._verifier.require(reads)
+                if inlined := list({one.path: one for one in reads if one.is_inlined}.values()):
                     cursor.register("inlined", self.inlined.table(inlined))
+                for name, table in (tables or {}).items():
+                    cursor.register(name, table)
                 yield cursor
             finally:
                 self._lent.discard(cursor)
 
-    def files(self, segments: Sequence[Segment]) -> list[str]:
-        """Return what ``rows_of`` calls segments: where their files lie, or the paths of those that have none."""
-        return [segment.path if segment.is_inlined else self._store.locate(segment.path) for segment in segments]
+    @contextmanager
+    def explaining(self, reads: Sequence[SegmentFile]) -> Generator[None]:
+        """Hold files for reading, and raise an error that names the damaged file if reading fails because of it.
 
-    def values(self, seen: Sequence[Seen]) -> dict[str, Any]:
-        """Return what ``VERSIONS`` leaves open."""
-        return {
-            "files": self.files([one.segment for one in seen]),
-            "layers": [one.segment.layer for one in seen],
-            "tasks": [one.segment.task for one in seen],
-            "untils": [WHOLE if one.until is None else one.until for one in seen],
-        }
+        Raises:
+                SegmentDamaged: reading failed, and a file is damaged.
+                Unavailable: reading needs more memory than there is, or the engine is being closed.
+        """
+        try:
+            with _errors_translated(), self.store.reading([file.path for file in reads if not file.is_inlined]):
+                yield
+        except RowsDamaged as error:
+            raise self._verifier.damaged(error.file, error.fault) from error
+        except Unavailable as error:
+            # In a file without a digest, a damaged length field may request any amount of memory.
+            if is_out_of_memory(error):
+                undigested = [file for file in reads if file.digest is None]
+                if (damage := self._verifier.find_damage(undigested)) is not None:
+                    raise damage from error
+            raise
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if (damage := self._verifier.find_damage(reads)) is not None:
+                raise damage from error
+            raise
+
+    def require_intact(self, files: Sequence[SegmentFile], *, anew: bool = True) -> None:
+        """Verify files; before a rewrite ``anew``, even if they were verified recently.
+
+        Raises:
+            SegmentDamaged: one of them is damaged.
+        """
+        self._verifier.require(files, anew=anew)
+
+    def intact(self, seen: VisibleSegments, skipped: Skipped) -> VisibleSegments:
+        """Return the readable segments, and add the files of the others to ``skipped``."""
+        return seen.without(self._verifier.damaged_among(seen.files, skipped, self.inlined.fault))
+
+    def inlined_rows(self, files: Sequence[SegmentFile]) -> list[pa.RecordBatch]:
+        """Return the rows of inlined segments.
+
+        Raises:
+                SegmentDamaged: their rows are damaged.
+                Unavailable: one of them was deleted meanwhile.
+        """
+        with self.explaining(files):
+            return self.inlined.batches(files)
+
+    def location(self, file: SegmentFile) -> str:
+        """Return where a file is."""
+        return self.store.locate(file.path)
 
     def ranges_for(self, size: int) -> int:
-        """Return in how many parts so many bytes of documents can be sorted in memory."""
+        """Return the number of ranges in which so many bytes of documents can be sorted in memory."""
         return max(1, -(-size * RANGES_IN_MEMORY // self._memory))
 
     def held(self) -> int:
-        """Return how many bytes of memory DuckDB holds."""
+        """Return how many bytes of memory DuckDB uses: none before its first query."""
+        if self._opened is None:
+            return 0
         ((held,),) = self.rows("SELECT coalesce(sum(memory_usage_bytes), 0)::BIGINT FROM duckdb_memory()", {})
         return held
 
@@ -226,27 +338,63 @@ class Engine:
         """Raise unless DuckDB answers.
 
         Raises:
-            duckdb.Error: it does not.
+            duckdb.Error: it does not answer.
         """
         self.rows("SELECT 1", {})
 
 
-def _asked(query: str, inlined: Sequence[str]) -> str:
-    """Return a query as it is best asked: where all is in files, DuckDB is faster without the union."""
-    plain = r"read_parquet(\1, filename = true, hive_partitioning = false)"
-    return query if inlined else _ROWS.sub(plain, query)
+def seen_table(seen: VisibleSegments) -> pa.Table:
+    """Return the visible parts: ``part``, their ``layer``, ``task``, and the position ``until`` which they are visible.
+
+    In a join of it with rows, a row beyond ``until`` has not arrived yet.
+    """
+    table, rows = seen.table, seen.rows
+    columns = {"part": table.part[rows], "layer": table.layer[rows], "until": seen.until[rows]}
+    return cast("Any", pa).table({**columns, "task": task_names(table, rows)})
 
 
-def _inlined_among(values: Mapping[str, Any]) -> list[str]:
-    lists = [cast("list[Any]", value) for value in values.values() if isinstance(value, list)]
-    return list({each: None for one in lists for each in one if isinstance(each, str) and is_inlined(each)})
+def task_names(table: SegmentTable, rows: Any) -> Any:
+    """Return the tasks of rows of a table as a column."""
+    names = pa.array(table.tasks, pa.string())
+    return cast("Any", pa.DictionaryArray).from_arrays(pa.array(table.task[rows]), names)
 
 
-def _without_rows(folder: Path) -> Path:
-    """Make a file of a segment's form without rows."""
-    file = folder / f"none-{secrets.token_hex(8)}.parquet"  # each engine deletes its own
-    cast("Any", pq).write_table(cast("Any", SCHEMA).empty_table(), file)
-    return file
+def _all_of(reads: Reads) -> list[SegmentFile]:
+    return list({file.path: file for files in reads.values() for file in files}.values())
+
+
+def _bound(engine: Engine, query: str, reads: Reads) -> tuple[str, dict[str, Any]]:
+    """Return a query with the SQL of the rows that it reads, and the parameters of that SQL."""
+    values: dict[str, Any] = {}
+
+    def rows(match: re.Match[str]) -> str:
+        kind, name = match.groups()
+        stored, computed = _COLUMNS[kind]
+        folded, plain, inlined = _kinds(reads[name])
+        parts: list[str] = []
+        if folded:
+            values[f"{name}_folded"] = [engine.location(file) for file in folded]
+            parts.append(_FOLDED.format(name=name, texts=stored))
+        if len(plain) == 1:
+            values[f"{name}_plain"] = [engine.location(plain[0])]
+            parts.append(_ONE_PLAIN.format(name=name, texts=computed, part=plain[0].part))
+        elif plain:
+            values[f"{name}_plain"] = [engine.location(file) for file in plain]
+            values[f"{name}_parts"] = [file.part for file in plain]
+            parts.append(_PLAIN.format(name=name, texts=computed))
+        if inlined:
+            values[f"{name}_inlined"] = [file.part for file in inlined]
+            parts.append(_INLINED.format(name=name, texts=computed))
+        return f"({' UNION ALL '.join(parts) or _NOTHING})"
+
+    return _ROWS.sub(rows, query), values
+
+
+def _kinds(files: Sequence[SegmentFile]) -> tuple[list[SegmentFile], list[SegmentFile], list[SegmentFile]]:
+    """Return files by kind: folded, of one segment, inlined."""
+    folded = [file for file in files if file.is_folded]
+    plain = [file for file in files if not file.is_folded and not file.is_inlined]
+    return folded, plain, [file for file in files if file.is_inlined]
 
 
 def _quoted(path: Path) -> str:
@@ -257,7 +405,7 @@ _CLOSING = "Headwater is stopping"
 
 
 @contextmanager
-def _answerable() -> Generator[None]:
+def _errors_translated() -> Generator[None]:
     try:
         yield
     except duckdb.InterruptException as error:
@@ -268,18 +416,18 @@ def _answerable() -> Generator[None]:
 
 
 def lines(batch: pa.RecordBatch) -> bytes:
-    """Return the documents of a batch as NDJSON: the bytes of the column, end to end."""
+    """Return the documents of a batch as NDJSON: the bytes of the column, concatenated."""
     return joined(batch.column("doc"))
 
 
 def joined(texts: Any) -> bytes:
-    """Return the texts of an Arrow column, end to end: its bytes, which are not parsed."""
+    """Return the texts of an Arrow column, concatenated: its bytes, without parsing."""
     start, end = _bounds(texts)
     return texts.buffers()[2][start:end].to_pybytes() if end > start else b""
 
 
 def size_of(texts: Any) -> int:
-    """Return of how many bytes they are; nothing is copied."""
+    """Return their size in bytes, without copying."""
     start, end = _bounds(texts)
     return end - start
 

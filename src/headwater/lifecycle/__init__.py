@@ -1,1 +1,1 @@
-"""What happens to a task, from its creation to its end, and what its EC is told of it."""
+"""Task lifecycle: creation, attempts, status, end, and the calls to ECs and webhooks that go with them."""

@@ -1,45 +1,48 @@
-"""Many tasks of a stream, taken out or put back in one stream version."""
+"""Bulk revert and restore: many tasks of a stream are deleted or restored in one stream version."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
-from headwater.catalog import objects, segments, streams, tasks
+from headwater.catalog import objects, segments, settled, streams, tasks
+from headwater.catalog.core.transaction import Transaction, batched
 from headwater.catalog.objects import STREAMS
-from headwater.catalog.segments import batched
-from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.stream import Change, Stream
 from headwater.domain.task import Reason, TaskFilter
-from headwater.lifecycle import endings
+from headwater.lifecycle import task_end
 
-#: How callers know fields of a filter that have another name here.
-_CALLED = {"removed_version": "stream_version"}
+#: API names of filter fields that have another name here.
+_IN_API = {"removed_version": "stream_version"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """What went or came back."""
+    """Result of a bulk revert or restore."""
 
-    #: The tasks, oldest first.
+    #: The fids of the tasks that changed, oldest first.
     tasks: list[str]
-    #: The stream version that did it; None if nothing of them showed, so that there was nothing to change.
+    #: The stream version that was made; None if the stream showed nothing of them, so that nothing changed.
     version: int | None
-    #: Tasks that were meant and could not come back: their documents are purged.
+    #: Tasks that matched but could not be restored: their documents are purged.
     purged: list[str]
 
 
 def revert(tx: Transaction, fid: str, wanted: TaskFilter, *, vault: Vault, at: datetime) -> Moved:
-    """Delete the tasks of a stream that a filter means; an open one among them is ended.
+    """Delete the tasks of a stream that match a filter; open ones are ended.
 
     Raises:
         NotFound: there is no such stream.
+        RunSettled: one of them is settled.
     """
     objects.get(tx, STREAMS, fid)
+    matching = tasks.matching(tx, fid, wanted, removed=False, lock=True)
+    # Locked, so that no run settles meanwhile.
+    settled.require_undoable(tx, objects.get(tx, STREAMS, fid, lock=True), [task.fid for task in matching])
     found = [
-        endings.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at) if task.is_open else task
-        for task in tasks.matching(tx, fid, wanted, removed=False, lock=True)
+        task_end.end(tx, task, Reason.DELETED_BY_USER, vault=vault, at=at) if task.is_open else task
+        for task in matching
     ]
     fids = [task.fid for task in found]
     shown = [segments.shown(*some) for some in batched(fids)]
@@ -55,13 +58,13 @@ def revert(tx: Transaction, fid: str, wanted: TaskFilter, *, vault: Vault, at: d
 
 
 def restore(tx: Transaction, fid: str, wanted: TaskFilter, *, at: datetime) -> Moved:
-    """Put back the deleted tasks of a stream that a filter means, those excepted whose documents are purged.
+    """Restore the deleted tasks of a stream that match a filter, except those whose documents are purged.
 
     Raises:
         NotFound: there is no such stream.
     """
     found = tasks.matching(tx, fid, wanted, removed=True, lock=True)
-    stream: Stream = objects.get(tx, STREAMS, fid, lock=True)  # as for a single task, and in its order
+    stream: Stream = objects.get(tx, STREAMS, fid, lock=True)  # locked in the same order as for a single task
     back = [task for task in found if not task.is_purged(stream)]
     fids = [task.fid for task in back]
     gone = segments.removed_with(tx, back)
@@ -76,6 +79,6 @@ def restore(tx: Transaction, fid: str, wanted: TaskFilter, *, at: datetime) -> M
 
 
 def _note(tx: Transaction, wanted: TaskFilter, *, tasks: int, version: int | None) -> None:
-    # No secret is in the filter if it meant any task: a password is stored sealed, so that it matches none.
-    given = {_CALLED.get(name, name): value for name, value in msgspec.to_builtins(wanted).items() if value is not None}
-    tx.note(filter=given, tasks=tasks, stream_version=version)
+    # The filter holds no secret if it matched a task: stored passwords are sealed, so a plain one matches none.
+    given = {_IN_API.get(name, name): value for name, value in msgspec.to_builtins(wanted).items() if value is not None}
+    tx.annotate(filter=given, tasks=tasks, stream_version=version)

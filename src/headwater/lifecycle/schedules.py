@@ -1,39 +1,39 @@
-"""Runs that are due by a schedule."""
+"""Scheduled runs of crawlers: start or skip the one that is due."""
 
 from datetime import datetime
 
 import structlog
 
 from headwater.catalog import crawlers, objects, tasks
+from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS
-from headwater.catalog.transaction import Transaction
 from headwater.catalog.vault import Vault
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import RequestInvalid
-from headwater.domain.schedule import Dice, next_run
+from headwater.domain.schedule import Rng, next_run
 from headwater.domain.task import Origin
-from headwater.lifecycle import actions
-from headwater.lifecycle.actions import Opened
+from headwater.lifecycle import tasks as task_actions
+from headwater.lifecycle.tasks import Opened
 
 log = structlog.get_logger(__name__)
 
 
-def run_due(tx: Transaction, fid: str, *, vault: Vault, at: datetime, dice: Dice) -> Opened | None:
-    """Start the run of a crawler that is due, or skip it if one is open; None if somebody else has, or nothing is due.
+def run_due(tx: Transaction, fid: str, *, vault: Vault, at: datetime, rng: Rng) -> Opened | None:
+    """Start the due run of a crawler, or skip it if one is open; None if nothing is due (any more).
 
-    However many runs were missed, it is one, and the next one lies ahead.
+    Any number of missed runs becomes one; the next one is scheduled in the future.
 
     Raises:
         RequestInvalid, ParametersInvalid: it cannot be started.
     """
-    crawler = _claimed(tx, fid, at=at, dice=dice)
+    crawler = _claimed(tx, fid, at=at, rng=rng)
     if crawler is None:
         return None
-    opened = actions.create(tx, fid, {}, vault=vault, origin=Origin.SCHEDULE, at=at)
+    opened = task_actions.create(tx, fid, {}, vault=vault, origin=Origin.SCHEDULE, at=at)
     if opened.push:
         raise RequestInvalid("its External has no endpoint any more, so that a script would have to begin it")
     if opened.begun:
-        # The new run is what they would have been.
+        # The new run replaces the retries of former scheduled runs.
         tasks.call_off_retries(tx, fid, Origin.SCHEDULE, at=at)
         log.info("schedule.started", crawler=fid, task=opened.task.fid, due_at=crawler.next_run_at)
     else:
@@ -41,19 +41,19 @@ def run_due(tx: Transaction, fid: str, *, vault: Vault, at: datetime, dice: Dice
     return opened
 
 
-def skip_due(tx: Transaction, fid: str, why: str, *, at: datetime, dice: Dice) -> None:
-    """Skip the run of a crawler that is due, and say why where its owner looks."""
-    crawler = _claimed(tx, fid, at=at, dice=dice)
+def skip_due(tx: Transaction, fid: str, why: str, *, at: datetime, rng: Rng) -> None:
+    """Skip the due run of a crawler, and record why in the crawler."""
+    crawler = _claimed(tx, fid, at=at, rng=rng)
     if crawler is not None:
         _skip(tx, crawler, why, at=at)
 
 
-def _claimed(tx: Transaction, fid: str, *, at: datetime, dice: Dice) -> Crawler | None:
-    """Set when a crawler's next run is, and return the crawler as it was; None if its run is not ours."""
+def _claimed(tx: Transaction, fid: str, *, at: datetime, rng: Rng) -> Crawler | None:
+    """Schedule a crawler's next run, and return the crawler as it was; None if another process has claimed the run."""
     crawler = objects.find(tx, CRAWLERS, fid, lock=True)
     if crawler is None or crawler.next_run_at is None or crawler.next_run_at > at:
         return None
-    plan = next_run(crawler.schedule, after=at, last=crawler.planned_at, dice=dice)
+    plan = next_run(crawler.schedule, after=at, last=crawler.planned_at, rng=rng)
     return crawler if crawlers.claim(tx, crawler, plan) else None
 
 

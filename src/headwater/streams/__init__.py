@@ -1,1 +1,1 @@
-"""Reading a stream: its documents, its log, its size."""
+"""Reading and maintaining streams: documents, log, size."""

@@ -1,96 +1,218 @@
-"""All documents of a view as one file, in id order, written while it is read."""
+"""Exports all documents of a view as one file, in id order, streamed while it is written."""
 
-import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
+import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from headwater.domain.errors import Flaw, RequestInvalid
-from headwater.lake import columns as table
-from headwater.lake.columns import Columns, Kind, csv_cell, csv_lines, typed
+from headwater.domain.errors import Flaw, RequestInvalid, Unavailable
+from headwater.domain.filter import Condition
+from headwater.lake.current import documents_of
 from headwater.lake.engine import Engine, lines
-from headwater.streams.reading import Documents, Reader
+from headwater.lake.filters import clause
+from headwater.lake.tables import Fields, chosen
+from headwater.lake.tabular import Columns, csv_header, csv_lines, names_of, texts_of
+from headwater.streams.documents import DocumentReader, Documents
+from headwater.streams.parquet import ROW_GROUP_BYTES, ParquetWriter
+from headwater.streams.spreadsheet import SpreadsheetWriter
 
-#: A row group of Parquet ends with the batch that brings it to so many bytes, or so many rows.
-ROW_GROUP_BYTES = 16 << 20
-ROW_GROUP_ROWS = 100_000
-
-_ALWAYS = [
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("task", pa.string(), nullable=False),
-    pa.field("document", pa.string(), nullable=False),
-]
-_TYPES: dict[Kind, pa.DataType] = {
-    Kind.INTEGER: pa.int64(),
-    Kind.NUMBER: pa.float64(),
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.TEXT: pa.string(),
-    Kind.JSON: pa.string(),
-    Kind.NOTHING: pa.string(),
-}
+_MARK = b"\xef\xbb\xbf"
 
 
 class ExportFormat(StrEnum):
-    """The form of a file of documents."""
+    """The format of an export."""
 
-    #: Each document as it was uploaded, on a line.
+    #: One document on each line, as it was uploaded.
     NDJSON = "ndjson"
     #: The top-level fields as columns (RFC 4180).
     CSV = "csv"
-    #: Id, task and text of each, and the top-level fields if they are asked for.
+    #: Id, task and text of each document, and optionally the top-level fields.
     PARQUET = "parquet"
+    #: An Excel workbook with the top-level fields as columns.
+    XLSX = "xlsx"
 
     @property
     def media_type(self) -> str:
-        """What HTTP calls it."""
+        """Its media type."""
         return {
             ExportFormat.NDJSON: "application/x-ndjson",
             ExportFormat.CSV: "text/csv; charset=utf-8; header=present",
             ExportFormat.PARQUET: "application/vnd.apache.parquet",
+            ExportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         }[self]
 
     @property
     def is_compressed(self) -> bool:
-        """Whether it is compressed already."""
-        return self is ExportFormat.PARQUET
+        """Whether it is already compressed."""
+        return self in {ExportFormat.PARQUET, ExportFormat.XLSX}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The documents of an export, and the fields of each."""
+
+    #: The condition on documents; None selects all.
+    condition: Condition | None = None
+    #: The top-level fields to keep, in this order; empty keeps documents unchanged.
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Options of the formats."""
+
+    #: Parquet: whether the top-level fields are typed columns.
+    infer: bool = False
+    #: Parquet: whether there is a column with the text of each document.
+    has_document: bool = True
+    #: CSV: whether texts that a spreadsheet would run as formulas begin with an apostrophe.
+    is_defused: bool = False
+    #: CSV: whether the file begins with a byte-order mark, by which Excel detects UTF-8.
+    has_mark: bool = False
+
+
+ALL = Selection()
+PLAIN = Layout()
+
+
+class _Writer(Protocol):
+    #: Whether the file can list the skipped segments after its rows.
+    names_skipped: bool
+
+    def add(self, batch: pa.RecordBatch) -> bytes:
+        """Add the next documents, and return the finished part of the file."""
+        ...
+
+    def finish(self, skipped: Sequence[dict[str, str | None]]) -> bytes:
+        """Return the rest of the file, which lists the ``skipped`` segments if its format can."""
+        ...
 
 
 async def pieces(
-    reader: Reader,
+    reader: DocumentReader,
     engine: Engine,
     documents: Documents,
     form: ExportFormat,
     *,
-    infer: bool = False,
+    selection: Selection = ALL,
+    layout: Layout = PLAIN,
     row_group_bytes: int = ROW_GROUP_BYTES,
 ) -> AsyncIterator[bytes]:
-    """Return the file in pieces, with ``infer`` the top-level fields as typed columns of Parquet.
+    """Return the file in chunks.
 
-    The first piece is there when this returns, so that what cannot be read at all is an error instead of a
-    file that breaks off. Without documents, or without any field in them, a file of CSV is empty.
+    The first chunk is ready when this returns, so that unreadable data is an error instead of a truncated file.
+    Without documents, or without any field in them, a CSV file is empty.
 
     Raises:
-        RequestInvalid: the documents have too many fields for columns, or columns do not go with the format.
+        SegmentDamaged: a segment is damaged, and ``documents`` do not skip it.
+        RequestInvalid: there are too many fields for columns, or the layout does not fit the format.
         NotFound, VersionForgotten, Unavailable: the documents cannot be read.
     """
-    if infer and form is not ExportFormat.PARQUET:
-        detail = f"columns=infer goes with format=parquet, not with format={form}; leave it out"
-        raise RequestInvalid(detail, flaws=[Flaw(pointer="?columns", detail=detail)])
+    check_layout(form, layout)
+    source = _Source(reader, engine, documents, selection)
     match form:
         case ExportFormat.NDJSON:
-            return await _begun(_ndjson(reader, documents))
+            return await _with_first_chunk(source.lines())
         case ExportFormat.CSV:
-            return await _begun(_csv(reader, engine, documents))
+            return await _with_first_chunk(_csv(engine, source, layout))
         case ExportFormat.PARQUET:
-            columns = await _columns(reader, documents, table.TYPES) if infer else Columns()
-            writer = _Writer(engine, columns, row_group_bytes=row_group_bytes)
-            return await _begun(_parquet(reader, engine, documents, writer))
+            fields = await source.fields() if layout.infer else None
+            writer = ParquetWriter(fields, has_document=layout.has_document, row_group_bytes=row_group_bytes)
+            return await _with_first_chunk(_written(engine, source, writer))
+        case ExportFormat.XLSX:
+            return await _with_first_chunk(_written(engine, source, SpreadsheetWriter(await source.fields())))
 
 
-async def _begun(file: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+def check_layout(form: ExportFormat, layout: Layout) -> None:
+    """Raise if the layout has options of another format.
+
+    Raises:
+        RequestInvalid: it has.
+    """
+    for parameter, is_given, only in (
+        ("columns=infer", layout.infer, ExportFormat.PARQUET),
+        ("document=false", not layout.has_document, ExportFormat.PARQUET),
+        ("defuse=true", layout.is_defused, ExportFormat.CSV),
+        ("bom=true", layout.has_mark, ExportFormat.CSV),
+    ):
+        if is_given and form is not only:
+            detail = f"{parameter} goes with format={only}, not with format={form}; leave it out"
+            raise RequestInvalid(detail, flaws=[Flaw(pointer=f"?{parameter.split('=')[0]}", detail=detail)])
+
+
+class _Source:
+    """The selected documents, in id order; can be read repeatedly."""
+
+    def __init__(self, reader: DocumentReader, engine: Engine, documents: Documents, selection: Selection) -> None:
+        self._reader = reader
+        self._engine = engine
+        self._documents = documents
+        self._chosen = selection.fields
+        self._condition, self._values = (None, {}) if selection.condition is None else clause(selection.condition)
+
+    @property
+    def skipped(self) -> list[dict[str, str | None]]:
+        """The damaged segments that were skipped."""
+        return [{"segment": segment.fid, "task": segment.task} for segment in self._documents.skipped or ()]
+
+    def no_more_skipped(self) -> Callable[[], None]:
+        """Return a check that no further segment was skipped: some formats cannot list them after the rows."""
+        known = len(self.skipped)
+
+        def check() -> None:
+            if len(self.skipped) > known:
+                raise Unavailable("a segment was found damaged while the file was sent; ask again to have it skipped")
+
+        return check
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Yield the documents as lines, unchanged unless fields are selected."""
+        if self._chosen:
+            async for batch in self.texts():
+                yield "".join(f"{text}\n" for text in cast("Any", batch).column("doc").to_pylist()).encode()
+        else:
+            async for batch in self._query(documents_of):
+                yield lines(batch)
+        if self.skipped:
+            yield msgspec.json.encode({"$skipped_segments": self.skipped}) + b"\n"
+
+    async def texts(self, *, is_whole: bool = False) -> AsyncIterator[pa.RecordBatch]:
+        """Yield ``doc_id``, ``task``, and ``doc``: with only the selected fields, unless ``is_whole``."""
+        async for batch in self._query(texts_of):
+            yield await self._engine.ask(chosen, batch, self._chosen) if self._chosen and not is_whole else batch
+
+    async def columns(self) -> Columns:
+        """Return the names of the fields.
+
+        Raises:
+            RequestInvalid: there are too many.
+        """
+        columns = Columns(self._chosen)
+        if not self._chosen:
+            async for batch in self._query(names_of):
+                columns.add(cast("Any", batch).column("name").to_pylist())
+        return columns
+
+    async def fields(self) -> Fields:
+        """Return the fields with their inferred types.
+
+        Raises:
+            RequestInvalid: there are too many.
+        """
+        fields = Fields(self._chosen)
+        async for batch in self._query(texts_of):
+            await self._engine.ask(fields.add, batch)
+        fields.settle()
+        return fields
+
+    def _query(self, question: Callable[[str | None], str]) -> AsyncIterator[pa.RecordBatch]:
+        return self._reader.batches(self._documents, question=question(self._condition), values=self._values)
+
+
+async def _with_first_chunk(file: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     first = await anext(file, b"")
 
     async def whole() -> AsyncIterator[bytes]:
@@ -101,121 +223,26 @@ async def _begun(file: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
-async def _ndjson(reader: Reader, documents: Documents) -> AsyncIterator[bytes]:
-    async for batch in reader.batches(documents):
-        yield lines(batch)
-
-
-async def _csv(reader: Reader, engine: Engine, documents: Documents) -> AsyncIterator[bytes]:
-    columns = await _columns(reader, documents, table.NAMES)
+async def _csv(engine: Engine, source: _Source, layout: Layout) -> AsyncIterator[bytes]:
+    columns = await source.columns()
     if not columns.names:
         return
-    begin = (",".join(map(csv_cell, columns.names)) + "\r\n").encode()
-    async for batch in reader.batches(documents):
-        yield begin + await engine.ask(csv_lines, engine, columns, batch)
+    begin = _MARK if layout.has_mark else b""
+    begin += csv_header(columns.names, is_defused=layout.is_defused)
+    check = source.no_more_skipped()
+    async for batch in source.texts(is_whole=True):
+        check()
+        yield begin + await engine.ask(csv_lines, engine, columns, batch, is_defused=layout.is_defused)
         begin = b""
+    if begin:  # fields were selected, and there are no documents
+        yield begin
 
 
-async def _parquet(reader: Reader, engine: Engine, documents: Documents, writer: "_Writer") -> AsyncIterator[bytes]:
-    async for batch in reader.batches(documents, question=table.TEXTS):
+async def _written(engine: Engine, source: _Source, writer: _Writer) -> AsyncIterator[bytes]:
+    check = source.no_more_skipped() if not writer.names_skipped else None
+    async for batch in source.texts():
+        if check is not None:
+            check()
         if piece := await engine.ask(writer.add, batch):
             yield piece
-    yield await engine.ask(writer.finish)
-
-
-async def _columns(reader: Reader, documents: Documents, question: str) -> Columns:
-    columns = Columns()
-    async for batch in reader.batches(documents, question=question):
-        columns.add(batch)
-    return columns
-
-
-def _schema(columns: Columns) -> pa.Schema:
-    """Return the columns of a file; a name that is taken gets ``_`` appended until it is not.
-
-    Names that differ in case only count as one: to DuckDB and Spark they are.
-    """
-    fields: list[pa.Field[Any]] = [*_ALWAYS]
-    taken = {field.name for field in fields}
-    for field, kind in zip(columns.names, columns.kinds, strict=True):
-        name = field
-        # DuckDB would make up a name for an empty one.
-        while not name or name.casefold() in taken:
-            name += "_"
-        taken.add(name.casefold())
-        fields.append(pa.field(name, _TYPES[kind]))
-    return pa.schema(fields)
-
-
-class _Writer:
-    """Writes a file of Parquet that is handed on while it grows; what it holds is a row group."""
-
-    def __init__(self, engine: Engine, columns: Columns, *, row_group_bytes: int) -> None:
-        self._row_group_bytes = row_group_bytes
-        self._engine = engine
-        self._columns = columns
-        self._schema = _schema(columns)
-        self._sink = _Sink()
-        # Documents and ids do not repeat, and to know the least document helps nobody.
-        others = [name for name in self._schema.names if name not in {"id", "document"}]
-        self._file = pq.ParquetWriter(
-            cast("Any", self._sink),
-            self._schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=cast("Any", others),
-            write_statistics=["id", *others],
-            store_schema=False,
-        )
-        self._held: list[pa.RecordBatch] = []
-        self._rows = 0
-        self._bytes = 0
-
-    def add(self, batch: pa.RecordBatch) -> bytes:
-        """Take the next documents, as ``TEXTS`` asks for them; return what of the file became ready."""
-        for part in typed(self._engine, self._columns, batch) if self._columns.names else (batch,):
-            rows = cast("Any", pa.RecordBatch).from_arrays(cast("Any", part).columns, schema=self._schema)
-            self._held.append(rows)
-            self._rows += rows.num_rows
-            self._bytes += rows.nbytes
-            if self._rows >= ROW_GROUP_ROWS or self._bytes >= self._row_group_bytes:
-                self._write_held()
-        return self._sink.take()
-
-    def finish(self) -> bytes:
-        """Return the rest of the file."""
-        self._write_held()
-        self._file.close()
-        return self._sink.take()
-
-    def _write_held(self) -> None:
-        if self._held:
-            self._file.write_table(pa.Table.from_batches(self._held), row_group_size=self._rows)
-        self._held, self._rows, self._bytes = [], 0, 0
-
-
-class _Sink(io.RawIOBase):
-    """A file that keeps only what has not been taken yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._held: list[bytes] = []
-        self._size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._size
-
-    def write(self, data: Any, /) -> int:
-        piece = bytes(data)
-        self._held.append(piece)
-        self._size += len(piece)
-        return len(piece)
-
-    def take(self) -> bytes:
-        """Return what was written since it was last taken."""
-        taken = b"".join(self._held)
-        self._held = []
-        return taken
+    yield await engine.ask(writer.finish, source.skipped)

@@ -1,35 +1,36 @@
-"""What a reader asks to see of a stream: as it is, as it stood, or as if some tasks had not run."""
+"""Views of a stream: the current one, one of an earlier version, or one without some tasks."""
 
 from dataclasses import dataclass
 
-from headwater.catalog import objects, streams, tasks
+from headwater.catalog import objects, settled, streams, tasks
+from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import STREAMS
-from headwater.catalog.transaction import Transaction
 from headwater.domain.errors import Flaw, RequestInvalid, VersionForgotten
 from headwater.domain.stream import Stream, Visibility
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How a stream is looked at."""
+    """A view of a stream."""
 
-    #: The stream version at which it is looked at; None for the present one.
+    #: The stream version; None for the current one.
     as_of: int | None = None
-    #: Tasks that are looked past.
+    #: Tasks that are left out.
     without: frozenset[str] = frozenset()
 
 
-#: The stream as it is.
+#: The current view.
 NOW = View()
 
 
 def visibility(tx: Transaction, fid: str, view: View) -> tuple[Stream, Visibility]:
-    """Return a stream, and which of its segments a view of it shows.
+    """Return a stream, and the visibility of its segments in a view.
 
     Raises:
-        NotFound: there is no such stream.
-        RequestInvalid: it has not come to the version yet, or a task is none of its.
-        VersionForgotten: what it showed at the version is purged.
+        NotFound: the stream does not exist.
+        RequestInvalid: the version does not exist yet, or a task is not of this stream.
+        VersionForgotten: the version is purged.
+        RunSettled: a task that is left out is settled.
     """
     stream: Stream = objects.get(tx, STREAMS, fid)
     version = stream.stream_version if view.as_of is None else view.as_of
@@ -38,15 +39,17 @@ def visibility(tx: Transaction, fid: str, view: View) -> tuple[Stream, Visibilit
     if strangers:
         detail = f"{strangers[0]!r} is no task of stream {fid}"
         raise RequestInvalid(f"?without: {detail}", flaws=[Flaw(pointer="?without", detail=detail)])
+    if view.without:
+        settled.require_undoable(tx, stream, view.without)
     return stream, Visibility(version=version, without=view.without)
 
 
 def require_kept(tx: Transaction, stream: Stream, version: int, *, name: str) -> None:
-    """Raise unless a stream can be shown as it was at a version, which the caller named so.
+    """Raise unless a version of a stream can be read; ``name`` is the caller's name for it.
 
     Raises:
-        RequestInvalid: it has not come to the version yet.
-        VersionForgotten: what it showed then is purged.
+        RequestInvalid: the version does not exist yet.
+        VersionForgotten: the version is purged.
     """
     if version > stream.stream_version:
         detail = f"the stream is at version {stream.stream_version}; there is no version {version} yet"

@@ -14,7 +14,7 @@ import { TaskWriter } from "../../src/index.js";
 import { documents } from "./documents.mjs";
 
 const { ENDPOINT = "", COUNT = "100000", PATIENCE = "600", MAX_BYTES = String(4 << 20), PAUSE = "0" } = process.env;
-const writer = new TaskWriter(ENDPOINT, { patience: Number(PATIENCE), maxBytes: Number(MAX_BYTES) });
+const writer = new TaskWriter(ENDPOINT, { retryFor: Number(PATIENCE), maxBytes: Number(MAX_BYTES) });
 const begun = performance.now();
 /** @type {any} */
 let error = null;

@@ -1,15 +1,15 @@
-"""Write crawlers for Headwater, and use its API.
+"""Client library for Headwater.
 
-``TaskWriter`` uploads the documents of a task, ``Headwater`` is the whole API; both have a twin to be awaited.
-``headwater_client.server`` runs tasks that Headwater sends, ``headwater_client.scrapy`` is for Scrapy,
-``headwater_client.errors`` has all that can go wrong by name.
+``TaskWriter`` uploads a task's documents; ``Headwater`` is the client for the whole API. Both have async versions.
+``headwater_client.server`` serves crawlers that Headwater starts, ``headwater_client.scrapy`` is an item pipeline for
+Scrapy, and ``headwater_client.errors`` has the exceptions.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater_client.awaited_writer import AsyncTaskWriter
+    from headwater_client.async_writer import AsyncTaskWriter
     from headwater_client.errors import (
         DocumentRejected,
         HeadwaterError,
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         TaskAlreadyRunning,
         TaskGone,
         Unavailable,
+        Unsendable,
         WriterClosed,
     )
     from headwater_client.headwater import AsyncHeadwater, Headwater
@@ -35,23 +36,24 @@ __all__ = [
     "TaskGone",
     "TaskWriter",
     "Unavailable",
+    "Unsendable",
     "WriterClosed",
 ]
 
-_ELSEWHERE = {
+_MODULES = {
     "AsyncHeadwater": "headwater",
-    "AsyncTaskWriter": "awaited_writer",
+    "AsyncTaskWriter": "async_writer",
     "Headwater": "headwater",
     "TaskWriter": "writer",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: the command line, within this package, need not wait for HTTP."""
+    """Import a name lazily, on first access: the command line should not wait for httpx to load."""
     if name == "errors":
         return import_module("headwater_client.errors")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"headwater_client.{_ELSEWHERE.get(name, 'errors')}"), name)
+    found = getattr(import_module(f"headwater_client.{_MODULES.get(name, 'errors')}"), name)
     globals()[name] = found
     return found

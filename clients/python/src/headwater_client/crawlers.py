@@ -1,19 +1,19 @@
-"""Crawlers: an External set up for a stream."""
+"""Calls for crawlers. A crawler is an External configured to feed one stream."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headwater_client import parts
-from headwater_client.objects import Crawler
-from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, reading, walk
+from headwater_client import resource
+from headwater_client.models.objects import Crawler
+from headwater_client.requests import Call, D, Pages, Ref, Resource, endpoint, fid_of, given, paginated, reading
 
 
-class Crawlers(Part[D]):
+class Crawlers(Resource[D]):
     """``hw.crawlers``."""
 
-    @call
+    @endpoint
     def create(
         self,
         external: Ref,
@@ -25,43 +25,54 @@ class Crawlers(Part[D]):
         schedule: Mapping[str, Any] | None = None,
         timeout: int | None = None,
         publish: str | None = None,
+        mode: str | None = None,
+        scope: Sequence[str] | None = None,
         gates: Mapping[str, float | None] | None = None,
         retries: int | None = None,
+        expect: Mapping[str, Any] | None = None,
         meta: Mapping[str, Any] | None = None,
         version: int | None = None,
-    ) -> Question[Crawler]:
-        """Set an External up to feed a stream.
+    ) -> Call[Crawler]:
+        """Create a crawler: configure an External to feed a stream.
 
         Args:
             external: the External.
-            stream: the stream, which no other crawler feeds.
-            name: what the crawler is called.
+            stream: the stream; it must not have another crawler.
+            name: the crawler's name.
             params: values for the External's parameters.
             credential: ``user`` and ``password``, or ``fid`` of a login's credential: sent to the External's server,
-                kept encrypted, never returned.
-            schedule: when to run by itself: ``cron`` with ``timezone``, or ``every`` so many seconds; ``jitter``.
+                stored encrypted, never returned.
+            schedule: when to run automatically: ``cron`` with ``timezone``, or ``every`` N seconds; ``jitter``.
             timeout: seconds of silence after which a running task times out.
-            publish: ``live``: documents show as they come; ``on_success``: at once when the task ends with 200.
-            gates: ``min_docs``, ``max_shrink``, ``max_rejected``: what a run must hold to, or it is not published.
-            retries: how often a task that failed or timed out is retried by itself.
-            meta: ``description``, ``image``, and whatever else is kept with it.
-            version: of the External, that ``params`` are for, where it is not the one in use.
+            publish: ``live``: documents are visible as they are uploaded; ``on_success``: all at once when the task
+                ends with 200.
+            mode: ``merge``: runs add and change documents; ``snapshot``: when a run ends with 200, the stream shows
+                what it brought, and nothing else.
+            scope: conditions on the documents that a snapshot may hide, such as ``shop=north``; all unless given.
+            gates: ``min_docs``, ``max_shrink``, ``max_rejected``: conditions for a task to be published.
+            retries: number of automatic retries of a task that failed or timed out.
+            expect: when a run is expected to have ended with 200, whoever starts it: ``cron`` with ``timezone``, or
+                ``every`` N seconds; ``grace`` in seconds. If none did, that is the event ``crawler.missed``.
+            meta: ``description``, ``image``, and any other metadata.
+            version: version of the External that ``params`` are for, if not the one in use.
         """
         links = [{"from": {"type": "streams", "fid": fid_of(stream)}}]
         body = {
             **given(params=params, credential=credential, schedule=schedule, timeout=timeout, publish=publish),
-            **given(gates=gates, retries=retries),
-            "meta": {**parts.meta_of(name, meta), "links": links},
+            **given(
+                mode=mode, scope=None if scope is None else list(scope), gates=gates, retries=retries, expect=expect
+            ),
+            "meta": {**resource.meta_of(name, meta), "links": links},
         }
         path = f"/actions/externals/{fid_of(external)}/crawler"
-        return Question("POST", path, reading(Crawler.read), params=given(version=version), json=body)
+        return Call("POST", path, reading(Crawler.read), params=given(version=version), json=body)
 
-    @call
-    def get(self, crawler: Ref) -> Question[Crawler]:
+    @endpoint
+    def get(self, crawler: Ref) -> Call[Crawler]:
         """Read a crawler."""
-        return parts.getting(Crawler, "crawlers", crawler)
+        return resource.getting(Crawler, "crawlers", crawler)
 
-    @walk
+    @paginated
     def list(
         self,
         *,
@@ -69,17 +80,19 @@ class Crawlers(Part[D]):
         stream: Ref | None = None,
         state: str | None = None,
         name: str | None = None,
+        fid: str | None = None,
     ) -> Pages[Crawler]:
-        """Iterate over crawlers, newest first."""
+        """Iterate over crawlers, newest first; ``fid`` is the start of one."""
         filters = given(
             external=None if external is None else fid_of(external),
             stream=None if stream is None else fid_of(stream),
             state=state,
             name=name,
+            fid=fid,
         )
-        return parts.listing(Crawler, "crawlers", filters)
+        return resource.listing(Crawler, "crawlers", filters)
 
-    @call
+    @endpoint
     def update(
         self,
         crawler: Ref,
@@ -87,12 +100,14 @@ class Crawlers(Part[D]):
         *,
         if_version: int | None = None,
         version: int | None = None,
-    ) -> Question[Crawler]:
+    ) -> Call[Crawler]:
         """Merge fields into a crawler (RFC 7396: null removes); ``version`` is as in ``create``."""
         asked = given(version=version)
-        return parts.writing(Crawler, "PATCH", "crawlers", crawler, fields=fields, if_version=if_version, params=asked)
+        return resource.writing(
+            Crawler, "PATCH", "crawlers", crawler, fields=fields, if_version=if_version, params=asked
+        )
 
-    @call
+    @endpoint
     def replace(
         self,
         crawler: Ref,
@@ -100,12 +115,12 @@ class Crawlers(Part[D]):
         *,
         if_version: int | None = None,
         version: int | None = None,
-    ) -> Question[Crawler]:
-        """Overwrite a crawler's fields; those that are not given go back to their defaults."""
+    ) -> Call[Crawler]:
+        """Overwrite a crawler's fields; omitted fields are reset to their defaults."""
         asked = given(version=version)
-        return parts.writing(Crawler, "PUT", "crawlers", crawler, fields=fields, if_version=if_version, params=asked)
+        return resource.writing(Crawler, "PUT", "crawlers", crawler, fields=fields, if_version=if_version, params=asked)
 
-    @call
-    def delete(self, crawler: Ref, *, cascade: bool = False) -> Question[None]:
-        """Delete a crawler; with ``cascade`` its tasks and their documents too, for good."""
-        return parts.deleting("crawlers", crawler, cascade=cascade)
+    @endpoint
+    def delete(self, crawler: Ref, *, cascade: bool = False) -> Call[None]:
+        """Delete a crawler; with ``cascade`` also its tasks and their documents, permanently."""
+        return resource.deleting("crawlers", crawler, cascade=cascade)

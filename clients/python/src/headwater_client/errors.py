@@ -1,29 +1,35 @@
-"""What can go wrong, by name.
+"""The exceptions of this package.
 
 ::
 
     HeadwaterError
-    ├── Problem                 Headwater answered that it will not: status, type, title, detail, messages, errors
+    ├── Problem                 an error response (RFC 9457): status, type, title, detail, messages, errors
     │   ├── RequestInvalid, ParametersInvalid, SchemaInvalid, UploadBroken, VersionForgotten,
     │   │   EventForgotten                                                                          400
     │   ├── NotAuthenticated                                                                            401
-    │   ├── NotAllowed                                                                                  403
+    │   ├── NotAllowed, OriginNotAllowed                                                                403
     │   ├── NotFound                                                                                    404
     │   ├── MethodNotAllowed                                                                            405
     │   ├── DocumentInvalid                                                                             406
-    │   ├── TaskClosed, TaskRemoved, TaskPurged, NothingToPublish, NoLogin, LoginUnfinished,
-    │   │   LoginUnusable, StreamTaken, InUse, WebhookDisabled, MovedMeanwhile, UploadInFlight          409
+    │   ├── RequestTimedOut                                                                             408
+    │   ├── TaskClosed, TaskRemoved, TaskPurged, RunSettled, NothingToPublish, NoLogin,
+    │   │   LoginUnfinished, LoginUnusable, StreamTaken, InUse, WebhookDisabled, MovedMeanwhile,
+    │   │   UploadInFlight                                                                              409
     │   ├── VersionMismatch                                                                             412
     │   ├── UploadTooLarge, DocumentTooLarge, RequestTooLarge                                           413
     │   ├── ContentTypeUnknown, EncodingUnknown                                                         415
     │   ├── KeyReused                                                                                   422
-    │   └── Internal                                                                                    500
-    ├── Unavailable             it could not be reached, or asked for patience until there was none left
-    ├── DocumentRejected        a document of an upload is no JSON to Headwater, or does not match the schema
-    ├── TaskGone                the task was deleted, stopped or retried: the crawler should stop, too
+    │   ├── HeaderTooLarge                                                                              431
+    │   ├── Internal                                                                                    500
+    │   ├── SegmentDamaged                                                                              503
+    │   └── NoRoom                                                                                      507
+    ├── Unavailable             Headwater was unreachable or overloaded, and still was after ``retry_for`` seconds
+    ├── DocumentRejected        a document in an upload is not valid JSON, or does not match the schema
+    ├── TaskGone                the task was deleted, stopped or retried: the crawler should stop
     ├── TaskAlreadyRunning      the crawler has an open task
-    ├── WriterClosed            the writer has closed its task and takes nothing more
-    └── NotJson                 a document cannot be JSON; nothing was sent
+    ├── WriterClosed            the writer has closed its task
+    ├── NotJson                 a document cannot be written as JSON; nothing was sent
+    └── Unsendable              an id or other value cannot be sent in a request; nothing was sent
 """
 
 from __future__ import annotations
@@ -32,46 +38,46 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater_client.objects import Task
+    from headwater_client.models.objects import Task
 
 
 class HeadwaterError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all exceptions of this package."""
 
 
 class Problem(HeadwaterError):
-    """Headwater's answer was an error; the text says what, where, and how to mend it."""
+    """An error response of Headwater; its text says what is wrong, where, and how to fix it."""
 
     def __init__(self, status: int, members: Mapping[str, Any], *, retry_after: float | None = None) -> None:
-        """Take the members of a problem (RFC 9457), as they were answered."""
+        """Create the error from the members of a problem (RFC 9457)."""
         #: The HTTP status.
         self.status = status
-        #: A stable URI; its last part names the class.
+        #: A stable URI; its last segment names the class.
         self.type = str(members.get("type", "about:blank"))
         self.title = str(members.get("title", ""))
         self.detail = str(members.get("detail") or self.title or f"HTTP {status}")
-        #: One sentence for each thing that is wrong.
+        #: The individual errors, one sentence each.
         self.messages: Sequence[str] = tuple(map(str, members.get("messages") or ()))
-        #: The same for programs: `line`, `pointer`, `detail`, …; at most 100.
+        #: The individual errors, structured: `line`, `pointer`, `detail`, …; at most 100.
         self.errors: Sequence[Mapping[str, Any]] = tuple(members.get("errors") or ())
-        #: Whether there are more errors than are told.
+        #: Whether there are more errors than listed.
         self.truncated = bool(members.get("truncated", False))
-        #: What the server's log calls the request.
+        #: The request's id in the server's log.
         self.request_id: str | None = members.get("request_id")
-        #: Seconds after which to try again, where the server says so.
+        #: ``Retry-After`` in seconds, if the server sent it.
         self.retry_after = retry_after
-        said = [message for message in self.messages if message not in self.detail]
-        if not any(self.detail in message for message in said):
-            said.insert(0, self.detail)
-        super().__init__("; ".join(said))
+        lines = [message for message in self.messages if message not in self.detail]
+        if not any(self.detail in message for message in lines):
+            lines.insert(0, self.detail)
+        super().__init__("; ".join(lines))
 
 
 class RequestInvalid(Problem):
-    """A field, parameter or value is not what it should be."""
+    """A field, parameter or value is invalid."""
 
 
 class ParametersInvalid(Problem):
-    """Parameters do not match what the External lists."""
+    """Parameters do not match the External's."""
 
 
 class SchemaInvalid(Problem):
@@ -79,31 +85,35 @@ class SchemaInvalid(Problem):
 
 
 class UploadBroken(Problem):
-    """A line of an upload is not JSON, or the body broke off."""
+    """A line of an upload is not JSON, or the body is incomplete."""
 
 
 class VersionForgotten(Problem):
-    """A stream version is purged."""
+    """A stream version has been purged."""
 
 
 class EventForgotten(Problem):
-    """Events behind the last one that was heard are purged."""
+    """Events after the given one have been purged."""
 
 
 class NotAuthenticated(Problem):
-    """There is no key or token, or a wrong one."""
+    """The key or token is missing or wrong."""
 
 
 class NotAllowed(Problem):
     """The key lacks the scope."""
 
 
+class OriginNotAllowed(Problem):
+    """Pages of this origin may not call this."""
+
+
 class NotFound(Problem):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class MethodNotAllowed(Problem):
-    """The path does not take this method."""
+    """The path does not support this method."""
 
 
 class DocumentInvalid(Problem):
@@ -119,15 +129,19 @@ class TaskRemoved(Problem):
 
 
 class TaskPurged(Problem):
-    """The task's documents are gone for good."""
+    """The task's documents have been purged."""
+
+
+class RunSettled(Problem):
+    """The run is settled: its stream keeps runs undoable only for its ``undo_days``."""
 
 
 class NothingToPublish(Problem):
-    """No gate had kept the task out, or it brought nothing."""
+    """No gate has held the task back, or it has no documents."""
 
 
 class NoLogin(Problem):
-    """The External is not one at whose server people log in."""
+    """The External does not use OAuth."""
 
 
 class LoginUnfinished(Problem):
@@ -135,11 +149,11 @@ class LoginUnfinished(Problem):
 
 
 class LoginUnusable(Problem):
-    """The External's server answers for a token what cannot be used."""
+    """The External's server returned an unusable token response."""
 
 
 class StreamTaken(Problem):
-    """Another crawler feeds the stream."""
+    """The stream already has a crawler."""
 
 
 class InUse(Problem):
@@ -147,97 +161,117 @@ class InUse(Problem):
 
 
 class WebhookDisabled(Problem):
-    """Nothing is sent to the webhook, until it is enabled again."""
+    """The webhook is disabled; enable it first."""
 
 
 class MovedMeanwhile(Problem):
-    """Somebody else changed the object in the same moment."""
+    """The object was changed concurrently."""
 
 
 class UploadInFlight(Problem):
-    """The upload with this key is still under way."""
+    """An upload with this Idempotency-Key is still in progress."""
 
 
 class VersionMismatch(Problem):
-    """The object was edited since it was read."""
+    """The object has been edited since it was read (If-Match)."""
 
 
 class UploadTooLarge(Problem):
-    """An upload is over the server's limit."""
+    """An upload exceeds the server's limit."""
 
 
 class DocumentTooLarge(Problem):
-    """A document is over the server's limit."""
+    """A document exceeds the server's limit."""
 
 
 class RequestTooLarge(Problem):
-    """A request is over the server's limit."""
+    """A request exceeds the server's limit."""
+
+
+class HeaderTooLarge(Problem):
+    """A request's header exceeds the server's limit."""
+
+
+class RequestTimedOut(Problem):
+    """A request did not arrive in time."""
 
 
 class ContentTypeUnknown(Problem):
-    """The server does not understand the content type."""
+    """Unsupported content type."""
 
 
 class EncodingUnknown(Problem):
-    """The server does not understand the content encoding."""
+    """Unsupported content encoding."""
 
 
 class KeyReused(Problem):
-    """An Idempotency-Key was used for another body."""
+    """The Idempotency-Key was used before with another body."""
 
 
 class Internal(Problem):
-    """Headwater failed; its log tells more under the request id."""
+    """Internal server error; see the server's log for the request id."""
+
+
+class SegmentDamaged(Problem):
+    """Stored documents are damaged; with ``skip_damaged=true`` the API returns the rest."""
+
+
+class NoRoom(Problem):
+    """The server's disk is full."""
 
 
 class Unavailable(HeadwaterError):
-    """Headwater could not be reached, or asked for patience; ``__cause__`` tells what came last."""
+    """Headwater was unreachable or overloaded; ``__cause__`` is the last error."""
 
 
 class TaskGone(HeadwaterError):
-    """Headwater wants nothing more for this task; ``__cause__`` is its answer."""
+    """The task was deleted, stopped or retried; ``__cause__`` is the server's error."""
 
 
 class TaskAlreadyRunning(HeadwaterError):
     """The crawler has an open task."""
 
     def __init__(self, task: Task) -> None:
-        """Take the task that is open."""
-        #: The one that is open.
+        """Create the error for an open task."""
+        #: The open task.
         self.task = task
         super().__init__(f"the crawler has an open task, {task.fid} ({task.state}); stop it, or wait until it ends")
 
 
 class WriterClosed(HeadwaterError):
-    """The task was closed by this writer."""
+    """The writer has closed its task."""
 
 
 class NotJson(HeadwaterError, ValueError):
-    """A document cannot be JSON."""
+    """A document cannot be written as JSON."""
 
     def __init__(self, pointer: str, detail: str) -> None:
-        """Say where in the document, as a JSON pointer, and what is wrong there."""
-        #: Where in the document; "" is the document itself.
+        """Create the error for the value at a JSON pointer."""
+        #: JSON pointer to the value; "" is the document itself.
         self.pointer = pointer
         self.detail = detail
         super().__init__(f"{pointer}: {detail}" if pointer else detail)
 
 
+class Unsendable(HeadwaterError, ValueError):
+    """A value cannot be sent in a request; nothing was sent."""
+
+
 class DocumentRejected(HeadwaterError):
-    """Headwater refused an upload for a document in it; nothing of that upload was kept."""
+    """An upload was rejected because of a document; none of its documents were stored."""
 
     def __init__(self, problem: Problem, document: Any) -> None:
-        """Take the answer, and the first document that it is about."""
-        #: The whole answer.
+        """Create the error from the response and the first rejected document."""
+        #: The error response.
         self.problem = problem
-        #: All that is wrong, each with `line`, `pointer` and `detail`.
+        #: All errors, each with `line`, `pointer` and `detail`.
         self.errors = problem.errors
         first: Mapping[str, Any] = problem.errors[0] if problem.errors else {}
-        #: The first document that is wrong; its text where it is no JSON, None where the answer names none.
+        #: The first rejected document; its text if it is not JSON, None if the response names none.
         self.document = document
-        #: Its line in the upload, from 1.
+        #: Its line in the upload, counted from 1.
         self.line: int | None = first.get("line")
-        #: Where in it, as a JSON pointer.
+        #: JSON pointer to the invalid part.
         self.pointer: str = first.get("pointer") or ""
         self.detail: str = first.get("detail") or problem.detail
         super().__init__(str(problem))
@@ -247,10 +281,10 @@ def _leaves(kind: type[Problem]) -> list[type[Problem]]:
     return [leaf for child in kind.__subclasses__() for leaf in [child, *_leaves(child)]]
 
 
-#: The class of each problem type, by the last part of its URI without hyphens.
+#: Classes by the last segment of the problem type, without hyphens.
 _BY_NAME = {kind.__name__.lower(): kind for kind in _leaves(Problem)}
 
 
 def problem_class(type_uri: str) -> type[Problem]:
-    """Return the class that is called like a problem's ``type``: ``…/document-invalid`` is ``DocumentInvalid``."""
+    """Return the class for a problem's ``type``: ``…/document-invalid`` is ``DocumentInvalid``."""
     return _BY_NAME.get(type_uri.rpartition("/")[2].replace("-", ""), Problem)

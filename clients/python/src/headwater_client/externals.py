@@ -1,82 +1,80 @@
-"""Externals: crawlers that somebody wrote, registered."""
+"""Calls for Externals (registered crawler definitions) and their OAuth logins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from headwater_client import parts
-from headwater_client.objects import Check, Credential, External, ExternalVersion, Login
-from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, reading, walk
+from headwater_client import resource
+from headwater_client.models.objects import Check, Credential, External, ExternalVersion, Login
+from headwater_client.requests import Call, D, Pages, Ref, Resource, endpoint, fid_of, given, paginated, reading
 
-#: Fields whose names on the wire are of another habit.
-_WIRE = {"doc_id_field": "docIdField", "oauth_parameters": "oauthParameters"}
-#: Seconds that all documents take to be checked, at most: the answer comes when they all are.
+#: Fields in camelCase on the wire.
+_WIRE = {"doc_id_field": "docIdField", "delete_marker": "deleteMarker", "oauth_parameters": "oauthParameters"}
+#: Timeout in seconds of a schema check, which responds once all documents are checked.
 _CHECKED_WITHIN = 3600.0
 
-#: What of an External can be written, as on the wire; all else is Headwater's to say.
+#: Writable fields of an External, as named on the wire.
 WRITABLE = (
-    *("endpoint", "credential", "oauth", "oauthParameters", "schema", "docIdField"),
+    *("endpoint", "credential", "oauth", "oauthParameters", "schema", "docIdField", "deleteMarker"),
     *("headers", "parameters", "analysis", "meta"),
 )
 
 
-class Externals(Part[D]):
+class Externals(Resource[D]):
     """``hw.externals``.
 
-    Fields are ``endpoint``, ``credential``, ``oauth``, ``oauth_parameters``, ``schema``, ``doc_id_field``, ``headers``,
-    ``parameters``, ``analysis`` and ``meta``.
+    Fields are ``endpoint``, ``credential``, ``oauth``, ``oauth_parameters``, ``schema``, ``doc_id_field``,
+    ``delete_marker`` (``field`` and ``value``), ``headers``, ``parameters``, ``analysis`` and ``meta``.
     """
 
-    @call
+    @endpoint
     def create(
         self, name: str | None = None, *, meta: Mapping[str, Any] | None = None, **fields: Any
-    ) -> Question[External]:
-        """Register a crawler; without an ``endpoint`` it is a script that uploads."""
-        body = {**on_wire(fields), "meta": parts.meta_of(name, meta)}
-        return Question("POST", "/externals", reading(External.read), json=body)
+    ) -> Call[External]:
+        """Register an External; without an ``endpoint`` it is a push External, whose script uploads by itself."""
+        body = {**on_wire(fields), "meta": resource.meta_of(name, meta)}
+        return Call("POST", "/externals", reading(External.read), json=body)
 
-    @call
-    def get(self, external: Ref, *, version: int | None = None) -> Question[External]:
-        """Read an External, as it is or as it was described at a version."""
-        return parts.getting(External, "externals", external, given(version=version))
+    @endpoint
+    def get(self, external: Ref, *, version: int | None = None) -> Call[External]:
+        """Read an External, its current version or an earlier one."""
+        return resource.getting(External, "externals", external, given(version=version))
 
-    @walk
+    @paginated
     def versions(self, external: Ref) -> Pages[ExternalVersion]:
         """Iterate over the versions of an External, newest first."""
-        return Pages(f"/externals/{fid_of(external)}/versions", ExternalVersion.read, {"limit": parts.PAGE})
+        return Pages(f"/externals/{fid_of(external)}/versions", ExternalVersion.read, {"limit": resource.PAGE})
 
-    @call
-    def publish(self, external: Ref, version: int | None, *, if_version: int | None = None) -> Question[External]:
-        """Let crawlers run with a version of an External from now on; None is always the newest.
+    @endpoint
+    def publish(self, external: Ref, version: int | None, *, if_version: int | None = None) -> Call[External]:
+        """Set the version of an External that crawlers run with; None is always the newest.
 
         Args:
-            external: whose version.
-            version: which one.
-            if_version: only if the External is still at that version, so that nobody has edited it meanwhile.
+            external: the External.
+            version: the version to publish.
+            if_version: only if the External is still at this version (optimistic concurrency).
         """
-        headers = parts.if_match(if_version)
+        headers = resource.if_match(if_version)
         path = f"/actions/externals/{fid_of(external)}/publish"
-        return Question(
-            "POST", path, reading(External.read), json={"version": version}, headers=headers, is_harmless=True
-        )
+        return Call("POST", path, reading(External.read), json={"version": version}, headers=headers, is_harmless=True)
 
-    @call
+    @endpoint
     def check(
         self, external: Ref, schema: Mapping[str, Any] | bool | None, *, doc_id_field: str | None = None
-    ) -> Question[Check]:
-        """Tell which current documents of an External's crawlers a schema would refuse; nothing is stored.
+    ) -> Call[Check]:
+        """Check which current documents of an External's crawlers a schema would reject; nothing is stored.
 
         Args:
-            external: whose crawlers' documents are checked.
+            external: the External whose crawlers' documents are checked.
             schema: a JSON Schema.
-            doc_id_field: to try another one with it.
+            doc_id_field: another ``doc_id_field`` to try.
         """
         body = {"schema": schema, **given(docIdField=doc_id_field)}
         path = f"/actions/externals/{fid_of(external)}/check"
-        return Question("POST", path, reading(Check.read), json=body, is_harmless=True, patience=_CHECKED_WITHIN)
+        return Call("POST", path, reading(Check.read), json=body, is_harmless=True, retry_for=_CHECKED_WITHIN)
 
-    @call
+    @endpoint
     def login(
         self,
         external: Ref,
@@ -84,76 +82,111 @@ class Externals(Part[D]):
         reset: bool = False,
         renewing: Credential | str | None = None,
         version: int | None = None,
-    ) -> Question[Login]:
-        """Begin a login at an External's server: a person opens its ``url``, then ``fetch_token`` fetches the token.
+    ) -> Call[Login]:
+        """Start a login at an External's server: a person opens its ``url``, then ``fetch_token`` fetches the token.
 
         Args:
-            external: whose server, with a ``credential`` of ``oauth``.
-            reset: let the server forget who was logged in there.
-            renewing: the credential that is to be renewed; otherwise there will be a new one.
-            version: of the External, where it is not the one in use.
+            external: an External with ``credential`` ``oauth``.
+            reset: make the server log out the current user first.
+            renewing: the credential to renew; otherwise a new one is created.
+            version: version of the External, if not the one in use.
         """
-        params = given(reset="true" if reset else None, credential=_named(renewing), version=version)
-        return Question("GET", f"{_oauth(external)}", reading(Login.read), params=params, is_harmless=True)
+        credential = None if renewing is None else _named(renewing)
+        params = given(reset="true" if reset else None, credential=credential, version=version)
+        return Call("GET", f"{_oauth(external)}", reading(Login.read), params=params, is_harmless=True)
 
-    @call
-    def fetch_token(self, external: Ref, login: Login | str, *, version: int | None = None) -> Question[Credential]:
-        """Fetch the token of a login, by its uuid; Headwater keeps it, and renews it when it is fetched again.
+    @endpoint
+    def fetch_token(self, external: Ref, login: Login | str, *, version: int | None = None) -> Call[Credential]:
+        """Fetch the token of a login, by its uuid. Headwater stores it as a credential; fetching again renews it.
 
         Raises:
             LoginUnfinished: the person has not logged in yet.
         """
         body = {"uuid": login.uuid if isinstance(login, Login) else login}
         path = f"/actions{_oauth(external)}/token"
-        return Question(
-            "POST", path, reading(Credential.read), params=given(version=version), json=body, is_harmless=True
-        )
+        return Call("POST", path, reading(Credential.read), params=given(version=version), json=body, is_harmless=True)
 
-    @walk
+    @paginated
     def credentials(self, external: Ref) -> Pages[Credential]:
-        """Iterate over the credentials that logins at an External's server came to, newest first."""
-        return Pages(f"{_oauth(external)}/credentials", Credential.read, {"limit": parts.PAGE})
+        """Iterate over the credentials from logins at an External's server, newest first."""
+        return Pages(f"{_oauth(external)}/credentials", Credential.read, {"limit": resource.PAGE})
 
-    @call
-    def credential(self, external: Ref, credential: Credential | str) -> Question[Credential]:
+    @endpoint
+    def credential(self, external: Ref, credential: Credential | str) -> Call[Credential]:
         """Read a credential."""
         path = f"{_oauth(external)}/credentials/{_named(credential)}"
-        return Question("GET", path, reading(Credential.read), is_harmless=True)
+        return Call("GET", path, reading(Credential.read), is_harmless=True)
 
-    @call
-    def delete_credential(self, external: Ref, credential: Credential | str) -> Question[None]:
-        """Forget a credential that no crawler names, here and at the External's server."""
-        return Question("DELETE", f"{_oauth(external)}/credentials/{_named(credential)}", lambda _: None)
+    @endpoint
+    def delete_credential(self, external: Ref, credential: Credential | str) -> Call[None]:
+        """Delete a credential that no crawler uses, here and at the External's server."""
+        return Call("DELETE", f"{_oauth(external)}/credentials/{_named(credential)}", lambda _: None)
 
-    @walk
-    def list(self, *, name: str | None = None) -> Pages[External]:
-        """Iterate over Externals, newest first."""
-        return parts.listing(External, "externals", given(name=name))
+    @paginated
+    def list(self, *, name: str | None = None, fid: str | None = None) -> Pages[External]:
+        """Iterate over Externals, newest first; ``fid`` is the start of one."""
+        return resource.listing(External, "externals", given(name=name, fid=fid))
 
-    @call
-    def update(self, external: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[External]:
-        """Merge fields into an External (RFC 7396: null removes), which makes a new version of it."""
-        return parts.writing(External, "PATCH", "externals", external, fields=on_wire(fields), if_version=if_version)
+    @endpoint
+    def update(
+        self,
+        external: Ref,
+        fields: Mapping[str, Any],
+        *,
+        if_version: int | None = None,
+        to_server: bool = False,
+    ) -> Call[External]:
+        """Merge fields into an External (RFC 7396: null removes), which creates a new version.
 
-    @call
-    def replace(self, external: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[External]:
-        """Overwrite an External's fields; those that are not given go back to their defaults."""
-        return parts.writing(External, "PUT", "externals", external, fields=on_wire(fields), if_version=if_version)
+        Args:
+            external: the External.
+            fields: the new values.
+            if_version: only if the External is still at this version (optimistic concurrency).
+            to_server: give a push External that crawlers use an ``endpoint``; their runs are then started there.
+        """
+        return _change("PATCH", external, fields, if_version=if_version, to_server=to_server)
 
-    @call
-    def delete(self, external: Ref, *, cascade: bool = False) -> Question[None]:
-        """Delete an External; with ``cascade`` its crawlers too, with their tasks and documents."""
-        return parts.deleting("externals", external, cascade=cascade)
+    @endpoint
+    def replace(
+        self,
+        external: Ref,
+        fields: Mapping[str, Any],
+        *,
+        if_version: int | None = None,
+        to_server: bool = False,
+    ) -> Call[External]:
+        """Overwrite an External's fields; omitted fields are reset to their defaults.
+
+        Args:
+            external: the External.
+            fields: the new values.
+            if_version: only if the External is still at this version (optimistic concurrency).
+            to_server: give a push External that crawlers use an ``endpoint``; their runs are then started there.
+        """
+        return _change("PUT", external, fields, if_version=if_version, to_server=to_server)
+
+    @endpoint
+    def delete(self, external: Ref, *, cascade: bool = False) -> Call[None]:
+        """Delete an External; with ``cascade`` also its crawlers, with their tasks and documents."""
+        return resource.deleting("externals", external, cascade=cascade)
+
+
+def _change(
+    method: str, external: Ref, fields: Mapping[str, Any], *, if_version: int | None, to_server: bool
+) -> Call[External]:
+    params = {"to_server": "true"} if to_server else {}
+    wire = on_wire(fields)
+    return resource.writing(External, method, "externals", external, fields=wire, if_version=if_version, params=params)
 
 
 def _oauth(external: Ref) -> str:
     return f"/externals/{fid_of(external)}/oauth"
 
 
-def _named(credential: Credential | str | None) -> str | None:
-    return fid_of(credential.fid if isinstance(credential, Credential) else credential) if credential else None
+def _named(credential: Credential | str) -> str:
+    return fid_of(credential.fid if isinstance(credential, Credential) else credential)
 
 
 def on_wire(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields of an External under their names on the wire."""
+    """Return an External's fields with their names on the wire."""
     return {_WIRE.get(name, name): value for name, value in fields.items()}

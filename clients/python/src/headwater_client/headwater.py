@@ -1,4 +1,4 @@
-"""The whole API, by a key: blocking and awaiting."""
+"""The clients for the whole API with an API key: ``Headwater`` and ``AsyncHeadwater``."""
 
 from __future__ import annotations
 
@@ -8,30 +8,32 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from headwater_client import happenings, parts
-from headwater_client.answers import AuditEntry, Event, Link
-from headwater_client.asking import TIMEOUT, USER_AGENT, Awaiting, Blocking
-from headwater_client.awaited_writer import AsyncTaskWriter
+from headwater_client import event_stream, resource
+from headwater_client.async_writer import AsyncTaskWriter
 from headwater_client.crawlers import Crawlers
 from headwater_client.errors import HeadwaterError, TaskAlreadyRunning
 from headwater_client.externals import Externals
-from headwater_client.objects import BegunTask, UploadTarget
-from headwater_client.parts import PAGE
-from headwater_client.patience import Patience
-from headwater_client.questions import D, Pages, Part, Question, Ref, Walk, call, fid_of, given, walk
+from headwater_client.keys import Keys
+from headwater_client.models.objects import BegunTask, UploadTarget
+from headwater_client.models.results import AuditEntry, Event, Link
+from headwater_client.notifications import Notifications
+from headwater_client.requests import Call, D, Pages, Paginator, Ref, Resource, endpoint, fid_of, given, paginated
+from headwater_client.resource import PAGE
+from headwater_client.retry import RetryPolicy
 from headwater_client.streams import Streams
 from headwater_client.tasks import Tasks
+from headwater_client.transport import TIMEOUT, USER_AGENT, AsyncTransport, SyncTransport
 from headwater_client.webhooks import Webhooks
 from headwater_client.writer import TaskWriter
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
-#: Seconds for which a call is tried again: a person is waiting, unlike behind an upload.
-PATIENCE = 60.0
+#: Seconds for which a failed call is retried; shorter than for uploads, since a person may be waiting.
+RETRY_FOR = 60.0
 
 
-class _Everything(Part[D]):
+class _Api(Resource[D]):
     def __init__(self, driver: D) -> None:
         super().__init__(driver)
         self.streams: Streams[D] = Streams(driver)
@@ -39,13 +41,16 @@ class _Everything(Part[D]):
         self.crawlers: Crawlers[D] = Crawlers(driver)
         self.tasks: Tasks[D] = Tasks(driver)
         self.webhooks: Webhooks[D] = Webhooks(driver)
+        #: Notifications.
+        self.notifications: Notifications[D] = Notifications(driver)
+        self.keys: Keys[D] = Keys(driver)
 
-    @walk
+    @paginated
     def links(self, around: Ref) -> Pages[Link]:
         """Iterate over the links of an object to others."""
         return Pages("/links", Link.read, {"fid": fid_of(around)})
 
-    @walk
+    @paginated
     def audit(
         self,
         *,
@@ -56,22 +61,22 @@ class _Everything(Part[D]):
         since: datetime | str | None = None,
         until: datetime | str | None = None,
     ) -> Pages[AuditEntry]:
-        """Iterate over who did what to which object, newest first; needs a key with the scope ``admin``.
+        """Iterate over the audit log, newest first; needs a key with the scope ``admin``.
 
         Args:
-            key: the fid of the API key that did it.
-            action: what was done, such as ``delete_task``.
-            type: of the object, such as ``streams``.
-            object: to which it was done.
-            since: then or later.
-            until: before.
+            key: fid of the API key that was used.
+            action: the action, such as ``delete_task``.
+            type: type of the object, such as ``streams``.
+            object: the object acted on.
+            since: at or after this time.
+            until: before this time.
         """
         moments = {"since": _text(since), "until": _text(until)}
         about = None if object is None else fid_of(object)
         filters = given(key=key, action=action, type=type, object=about, limit=PAGE, **moments)
         return Pages("/audit", AuditEntry.read, filters)
 
-    @walk
+    @paginated
     def events(
         self,
         *,
@@ -82,42 +87,41 @@ class _Everything(Part[D]):
         since: datetime | str | None = None,
         last_event_id: int | None = None,
         follow: bool = True,
-    ) -> Walk[Event]:
-        """Iterate over what happens, each event once and in order, from now on and without end; leave it to end it.
+    ) -> Paginator[Event]:
+        """Follow the event feed: yields each event once and in order, from now on, without end.
 
-        A connection that breaks, or a server that is started anew, is waited for, and nothing is missed. Who keeps
-        the ``id`` of the last event goes on behind it another time.
+        Reconnects after broken connections and server restarts without missing events. To resume later, pass the last
+        event's ``id`` as ``last_event_id``.
 
         Args:
-            stream: only events about that stream; ``crawler`` and ``task`` likewise.
-            crawler: see there.
-            task: see there.
-            type: only events of these types: ``task.done``, or ``task`` for all that begin so.
-            since: only events of that moment or later, with those that are kept; with a time zone.
-            last_event_id: begin behind that event; 0 is before all that are kept.
-            follow: False tells those that there are, from the oldest on unless something else is said, and ends.
+            stream: only events about this stream.
+            crawler: only events about this crawler.
+            task: only events about this task.
+            type: only events of these types: ``task.done``, or ``task`` for all types with that prefix.
+            since: only events since this time, including retained ones; with a time zone.
+            last_event_id: start after this event; 0 = oldest retained.
+            follow: False yields the retained events, oldest first, and ends.
 
         Raises:
-            EventForgotten: events behind ``last_event_id`` are purged.
+            EventForgotten: events after ``last_event_id`` have been purged.
         """
-        params = happenings.filters(stream, crawler, task, type, since)
+        params = event_stream.filters(stream, crawler, task, type, since)
         if follow:
-            return happenings.Listening(params, None if last_event_id is None else str(last_event_id))
-        params |= {"feed": "normal", "last_event_id": last_event_id, "limit": parts.PAGE}
-        return Pages(happenings.PATH, Event.read, params)
+            return event_stream.EventStream(params, None if last_event_id is None else str(last_event_id))
+        params |= {"feed": "normal", "last_event_id": last_event_id, "limit": resource.PAGE}
+        return Pages(event_stream.PATH, Event.read, params)
 
-    @call
-    def openapi(self) -> Question[dict[str, Any]]:
-        """Return the description of the API."""
-        return Question("GET", "/openapi.json", lambda answer: answer.json(), is_harmless=True)
+    @endpoint
+    def openapi(self) -> Call[dict[str, Any]]:
+        """Return the OpenAPI document."""
+        return Call("GET", "/openapi.json", lambda answer: answer.json(), is_harmless=True)
 
 
-class Headwater(_Everything[Blocking]):
-    """Headwater, at a URL, with a key.
+class Headwater(_Api[SyncTransport]):
+    """Client for one Headwater server and API key.
 
-    A call that is harmless to repeat is tried again when Headwater cannot be reached, fails, or asks for patience;
-    another one only if it has surely not been done. Errors are in ``headwater_client.errors``. One object serves many
-    threads.
+    Idempotent calls are retried when Headwater is unreachable, fails, or is overloaded; other calls only if they
+    certainly had no effect. Exceptions are in ``headwater_client.errors``. Thread-safe.
     """
 
     def __init__(
@@ -125,36 +129,46 @@ class Headwater(_Everything[Blocking]):
         url: str,
         key: str,
         *,
-        patience: float = PATIENCE,
+        retry_for: float = RETRY_FOR,
         user_agent: str = USER_AGENT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Talk to the Headwater at ``url``.
+        """Create a client for the Headwater at ``url``.
 
         Args:
-            url: where it is, without a path of its API.
-            key: an API key; what it may do is its scope's matter.
-            patience: seconds since the first try of a call after which there is no other.
-            user_agent: what the program calls itself.
-            transport: what sends, if it is not the network.
+            url: the server's base URL.
+            key: an API key; its scope limits what it may do.
+            retry_for: seconds for which a failed call is retried, counted from the first attempt.
+            user_agent: the ``User-Agent`` header.
+            transport: the httpx transport, if not the network.
         """
         headers = _headers(key, user_agent)
         client = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
-        super().__init__(Blocking(client, Patience(seconds=patience)))
+        super().__init__(SyncTransport(client, RetryPolicy(seconds=retry_for)))
 
-    def writer(self, crawler: Ref, params: Mapping[str, Any] | None = None, **options: Any) -> TaskWriter:
-        """Start a run of a crawler whose documents this program uploads, and return what takes them.
+    def writer(
+        self,
+        crawler: Ref,
+        params: Mapping[str, Any] | None = None,
+        *,
+        mode: str | None = None,
+        scope: Sequence[str] | None = None,
+        **options: Any,
+    ) -> TaskWriter:
+        """Start a task of a push crawler, and return a writer for its documents.
 
         Args:
-            crawler: whose run.
-            params: override the crawler's, key by key.
-            options: those of ``TaskWriter``.
+            crawler: the crawler.
+            params: override the crawler's params, key by key.
+            mode: ``merge`` or ``snapshot``, if not the crawler's.
+            scope: conditions on the documents that a snapshot may hide, if not the crawler's.
+            options: options of ``TaskWriter``.
 
         Raises:
             TaskAlreadyRunning: the crawler has an open task.
-            HeadwaterError: the External has an endpoint, so that its server uploads.
+            HeadwaterError: the External has an endpoint, so its server uploads.
         """
-        target = target_of(self.tasks.create(crawler, params))
+        target = target_of(self.tasks.create(crawler, params, mode=mode, scope=scope))
         return TaskWriter(target.endpoint, target.token, **options)
 
     def close(self) -> None:
@@ -170,26 +184,34 @@ class Headwater(_Everything[Blocking]):
         self.close()
 
 
-class AsyncHeadwater(_Everything[Awaiting]):
-    """A ``Headwater`` whose calls are awaited, and whose lists are iterated by ``async for``."""
+class AsyncHeadwater(_Api[AsyncTransport]):
+    """Async version of ``Headwater``: calls are awaited, and lists are iterated by ``async for``."""
 
     def __init__(
         self,
         url: str,
         key: str,
         *,
-        patience: float = PATIENCE,
+        retry_for: float = RETRY_FOR,
         user_agent: str = USER_AGENT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Talk to the Headwater at ``url``; see ``Headwater``."""
+        """Create a client for the Headwater at ``url``; see ``Headwater``."""
         headers = _headers(key, user_agent)
         client = httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
-        super().__init__(Awaiting(client, Patience(seconds=patience)))
+        super().__init__(AsyncTransport(client, RetryPolicy(seconds=retry_for)))
 
-    async def writer(self, crawler: Ref, params: Mapping[str, Any] | None = None, **options: Any) -> AsyncTaskWriter:
-        """Start a run of a crawler whose documents this program uploads; see ``Headwater.writer``."""
-        target = target_of(await self.tasks.create(crawler, params))
+    async def writer(
+        self,
+        crawler: Ref,
+        params: Mapping[str, Any] | None = None,
+        *,
+        mode: str | None = None,
+        scope: Sequence[str] | None = None,
+        **options: Any,
+    ) -> AsyncTaskWriter:
+        """Start a task of a push crawler; see ``Headwater.writer``."""
+        target = target_of(await self.tasks.create(crawler, params, mode=mode, scope=scope))
         return AsyncTaskWriter(target.endpoint, target.token, **options)
 
     async def close(self) -> None:
@@ -214,11 +236,11 @@ def _headers(key: str, user_agent: str) -> dict[str, str]:
 
 
 def target_of(task: BegunTask) -> UploadTarget:
-    """Return where the program that has asked for a task uploads its documents.
+    """Return where to upload the documents of a task that was just started.
 
     Raises:
-        TaskAlreadyRunning: it was open before.
-        HeadwaterError: its External has an endpoint, so that its server uploads.
+        TaskAlreadyRunning: the crawler already had an open task.
+        HeadwaterError: its External has an endpoint, so its server uploads.
     """
     if task.already_running:
         raise TaskAlreadyRunning(task)

@@ -1,4 +1,4 @@
-"""Streams: as objects, and what can be read of them."""
+"""Calls for streams: objects, documents, change feeds, exports, reverts."""
 
 from __future__ import annotations
 
@@ -8,71 +8,87 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
-from headwater_client import parts
-from headwater_client.answers import Change, Document, DocumentVersion, Erased, LogEntry, Moved, Removal, Restoration
-from headwater_client.objects import Stream
-from headwater_client.questions import (
+from headwater_client import resource
+from headwater_client.exports import FORMATS, export_params
+from headwater_client.models.objects import Stream
+from headwater_client.models.results import (
+    Bisected,
+    Change,
+    Document,
+    DocumentVersion,
+    Erased,
+    LogEntry,
+    Moved,
+    PreparedExport,
+    Removal,
+    Restoration,
+)
+from headwater_client.requests import (
+    Call,
     D,
     Pages,
-    Part,
     Pieces,
-    Question,
     Ref,
-    call,
+    Resource,
+    document_path,
+    endpoint,
     fid_of,
     given,
+    paginated,
     payload_of,
     reading,
-    walk,
 )
 
-#: Documents that one answer of a change feed holds, about.
+#: Seconds within which an export is prepared.
+PREPARED_WITHIN = 3600.0
+#: Page size of the change feed.
 CHANGES = 10_000
-#: Seconds that a long poll waits for changes, and how much later its answer may come.
+#: Seconds that a long poll waits for changes, and the margin of its timeout.
 WAIT = 30
 LATE = 60.0
 
 
-class Streams(Part[D]):
+class Streams(Resource[D]):
     """``hw.streams``."""
 
-    @call
-    def create(self, name: str | None = None, *, meta: Mapping[str, Any] | None = None) -> Question[Stream]:
-        """Create a stream."""
-        body = {"meta": parts.meta_of(name, meta)}
-        return Question("POST", "/streams", reading(Stream.read), json=body)
+    @endpoint
+    def create(
+        self, name: str | None = None, *, meta: Mapping[str, Any] | None = None, undo_days: int | None = None
+    ) -> Call[Stream]:
+        """Create a stream; its runs can be undone for ``undo_days``, or forever."""
+        body = {"meta": resource.meta_of(name, meta), **given(undo_days=undo_days)}
+        return Call("POST", "/streams", reading(Stream.read), json=body)
 
-    @call
-    def get(self, stream: Ref) -> Question[Stream]:
+    @endpoint
+    def get(self, stream: Ref) -> Call[Stream]:
         """Read a stream."""
-        return parts.getting(Stream, "streams", stream)
+        return resource.getting(Stream, "streams", stream)
 
-    @walk
-    def list(self, *, name: str | None = None, crawler: Ref | None = None) -> Pages[Stream]:
-        """Iterate over streams, newest first."""
-        filters = given(name=name, crawler=None if crawler is None else fid_of(crawler))
-        return parts.listing(Stream, "streams", filters)
+    @paginated
+    def list(self, *, name: str | None = None, fid: str | None = None, crawler: Ref | None = None) -> Pages[Stream]:
+        """Iterate over streams, newest first; ``fid`` is the start of one."""
+        filters = given(name=name, fid=fid, crawler=None if crawler is None else fid_of(crawler))
+        return resource.listing(Stream, "streams", filters)
 
-    @call
-    def update(self, stream: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[Stream]:
+    @endpoint
+    def update(self, stream: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Call[Stream]:
         """Merge fields into a stream (RFC 7396: null removes)."""
-        return parts.writing(Stream, "PATCH", "streams", stream, fields=fields, if_version=if_version)
+        return resource.writing(Stream, "PATCH", "streams", stream, fields=fields, if_version=if_version)
 
-    @call
-    def replace(self, stream: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[Stream]:
-        """Overwrite a stream's fields; those that are not given go back to their defaults."""
-        return parts.writing(Stream, "PUT", "streams", stream, fields=fields, if_version=if_version)
+    @endpoint
+    def replace(self, stream: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Call[Stream]:
+        """Overwrite a stream's fields; omitted fields are reset to their defaults."""
+        return resource.writing(Stream, "PUT", "streams", stream, fields=fields, if_version=if_version)
 
-    @call
-    def delete(self, stream: Ref, *, cascade: bool = False) -> Question[None]:
-        """Delete a stream; with ``cascade`` its crawler too, and all their documents, for good."""
-        return parts.deleting("streams", stream, cascade=cascade)
+    @endpoint
+    def delete(self, stream: Ref, *, cascade: bool = False) -> Call[None]:
+        """Delete a stream permanently; with ``cascade`` also its crawler, with all tasks and documents."""
+        return resource.deleting("streams", stream, cascade=cascade)
 
-    @walk
+    @paginated
     def docs(
         self,
         stream: Ref,
@@ -82,35 +98,56 @@ class Streams(Part[D]):
         as_of: int | None = None,
         without: Sequence[Ref] | None = None,
     ) -> Pages[Document]:
-        """Iterate over the documents that a stream shows, in id order, all of one version of it."""
-        filters = given(q=q, where=where, limit=parts.PAGE, **_view(as_of, without))
+        """Iterate over a stream's current documents in id order, all from the same stream version."""
+        filters = given(q=q, where=where, limit=resource.PAGE, **_view(as_of, without))
         return Pages(f"/streams/{fid_of(stream)}/docs", Document.read, filters)
 
-    @call
+    @endpoint
     def doc(
         self, stream: Ref, doc_id: str, *, as_of: int | None = None, without: Sequence[Ref] | None = None
-    ) -> Question[Document]:
+    ) -> Call[Document]:
         """Read one document."""
-        path = _document(stream, doc_id)
-        return Question("GET", path, reading(Document.read), params=_view(as_of, without), is_harmless=True)
+        path, asked = document_path(stream, doc_id)
+        params = {**asked, **_view(as_of, without)}
+        return Call("GET", path, reading(Document.read), params=params, is_harmless=True)
 
-    @call
-    def history(self, stream: Ref, doc_id: str) -> Question[list[DocumentVersion]]:
-        """Return every version of a document that is kept, newest first."""
-        path = f"{_document(stream, doc_id)}/history"
-        return Question("GET", path, _versions, is_harmless=True)
+    @paginated
+    def history(self, stream: Ref, doc_id: str) -> Pages[DocumentVersion]:
+        """Iterate over the retained versions of a document, newest first."""
+        path, params = document_path(stream, doc_id, "/history")
+        return Pages(path, DocumentVersion.read, {**params, "limit": resource.PAGE})
 
-    @call
-    def erase(self, stream: Ref, doc_id: str) -> Question[Erased]:
-        """Erase a document for good, in every version; needs a key with the scope ``admin``."""
-        return Question("DELETE", _document(stream, doc_id), reading(Erased.read))
+    @endpoint
+    def bisect(
+        self,
+        stream: Ref,
+        *,
+        q: str | None = None,
+        where: str | Sequence[str] | None = None,
+        doc_id: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+    ) -> Call[Bisected]:
+        """Find the runs that brought documents that match, and those that removed them.
 
-    @walk
+        ``preview_revert(stream, tasks=found.to_undo)`` tells what undoing the runs that are to blame would change.
+        """
+        asked = given(q=q, where=where, id=doc_id, since=since, limit=limit)
+        path = f"/streams/{fid_of(stream)}/bisect"
+        return Call("GET", path, reading(Bisected.read), params=asked, is_harmless=True)
+
+    @endpoint
+    def erase(self, stream: Ref, doc_id: str) -> Call[Erased]:
+        """Permanently erase a document in all its versions; needs a key with the scope ``admin``."""
+        path, params = document_path(stream, doc_id)
+        return Call("DELETE", path, reading(Erased.read), params=params)
+
+    @paginated
     def log(self, stream: Ref) -> Pages[LogEntry]:
         """Iterate over a stream's versions, newest first."""
-        return Pages(f"/streams/{fid_of(stream)}/log", LogEntry.read, {"limit": parts.PAGE})
+        return Pages(f"/streams/{fid_of(stream)}/log", LogEntry.read, {"limit": resource.PAGE})
 
-    @walk
+    @paginated
     def changes(
         self,
         stream: Ref,
@@ -119,16 +156,15 @@ class Streams(Part[D]):
         follow: bool = False,
         as_of: int | None = None,
         without: Sequence[Ref] | None = None,
-    ) -> Following:
-        """Iterate over what changed after the version ``since``, to the present one; with ``follow`` without end.
+    ) -> ChangePages:
+        """Iterate over the changes since the version ``since`` up to the current one; with ``follow`` without end.
 
-        A change with ``op == "version"`` stands behind those that lead to that version: who has applied them keeps
-        its ``version`` and goes on from it another time. If a connection breaks, changes after the last such one may
-        come twice.
+        A change with ``op == "version"`` follows the changes that lead to that version: once they are applied, store
+        its ``version`` to resume from it. If a connection breaks, changes after the last such marker may be repeated.
         """
-        return Following(fid_of(stream), since, follow=follow, view=_view(as_of, without))
+        return ChangePages(fid_of(stream), since, follow=follow, view=_view(as_of, without))
 
-    @walk
+    @paginated
     def export(
         self,
         stream: Ref,
@@ -137,11 +173,42 @@ class Streams(Part[D]):
         columns: str | None = None,
         as_of: int | None = None,
         without: Sequence[Ref] | None = None,
-    ) -> Pouring:
-        """Iterate over the bytes of all documents as a file: ``ndjson``, ``csv`` or ``parquet``."""
-        return Pouring(_export(stream, None, given(format=format, columns=columns, **_view(as_of, without))))
+        **layout: Any,
+    ) -> ExportChunks:
+        """Export documents as a file, yielded in chunks of bytes: ``ndjson``, ``csv``, ``parquet`` or ``xlsx``.
 
-    @call
+        Args:
+            stream: the stream.
+            format: the file format.
+            columns: ``infer`` for typed columns of Parquet.
+            as_of: a stream version.
+            without: tasks to exclude.
+            layout: ``q``, ``where`` and ``fields`` select; ``document=False`` omits the document column of Parquet;
+                ``defuse`` and ``bom`` are for CSV opened in spreadsheets.
+        """
+        asked = given(format=format, columns=columns, **_view(as_of, without), **export_params(**layout))
+        return ExportChunks(_export(stream, None, asked))
+
+    @endpoint
+    def prepare_export(
+        self,
+        stream: Ref,
+        *,
+        format: str = "ndjson",  # noqa: A002 - named so on the wire
+        columns: str | None = None,
+        as_of: int | None = None,
+        without: Sequence[Ref] | None = None,
+        **layout: Any,
+    ) -> Call[PreparedExport]:
+        """Write an export to a file on the server, which is kept for a day; takes the arguments of ``export``.
+
+        Tools download it by parts from its ``path``: ``polars.scan_parquet``, DuckDB, browsers.
+        """
+        asked = given(format=format, columns=columns, **_view(as_of, without), **export_params(**layout))
+        path = f"/actions/streams/{fid_of(stream)}/export"
+        return Call("POST", path, reading(PreparedExport.read), params=asked, retry_for=PREPARED_WITHIN)
+
+    @endpoint
     def save(
         self,
         stream: Ref,
@@ -151,61 +218,70 @@ class Streams(Part[D]):
         columns: str | None = None,
         as_of: int | None = None,
         without: Sequence[Ref] | None = None,
-    ) -> Question[Path]:
-        """Write all documents to a file, whose name says the format unless ``format`` does; there once it is whole."""
-        target = Path(path)
-        said = format or target.suffix.lstrip(".").lower()
-        known = said if said in {"ndjson", "csv", "parquet"} else "ndjson"
-        return _export(stream, target, given(format=format or known, columns=columns, **_view(as_of, without)))
+        **layout: Any,
+    ) -> Call[Path]:
+        """Export documents to a file, which is created atomically. The extension determines the default ``format``.
 
-    @call
-    def revert(self, stream: Ref, **wanted: Any) -> Question[Moved]:
-        """Delete all tasks that a filter means, in one stream version.
+        Takes the arguments of ``export``.
+
+        Raises:
+            ValueError: the extension is of no supported format.
+        """
+        target = Path(path)
+        known = format or FORMATS.get(target.suffix.lower())
+        if known is None:
+            raise ValueError(f"no format is known by the ending of {target.name}; give format=, such as 'ndjson'")
+        asked = given(format=known, columns=columns, **_view(as_of, without), **export_params(**layout))
+        return _export(stream, target, asked)
+
+    @endpoint
+    def revert(self, stream: Ref, **wanted: Any) -> Call[Moved]:
+        """Delete all tasks that match a filter, in one stream version.
 
         Args:
-            stream: whose tasks.
-            wanted: ``since``, ``until``, ``external_version``, ``origin``, ``params``, ``tasks``; all must hold.
+            stream: the stream.
+            wanted: ``since``, ``until``, ``external_version``, ``origin``, ``params``, ``tasks``; all must match.
         """
-        return Question("POST", f"/actions/streams/{fid_of(stream)}/revert", reading(Moved.read), json=_filter(wanted))
+        return Call("POST", f"/actions/streams/{fid_of(stream)}/revert", reading(Moved.read), json=_filter(wanted))
 
-    @call
-    def restore(self, stream: Ref, **wanted: Any) -> Question[Moved]:
-        """Put back all deleted tasks that a filter means; beside those of ``revert`` it knows ``stream_version``."""
-        return Question("POST", f"/actions/streams/{fid_of(stream)}/restore", reading(Moved.read), json=_filter(wanted))
+    @endpoint
+    def restore(self, stream: Ref, **wanted: Any) -> Call[Moved]:
+        """Restore all deleted tasks that match a filter: that of ``revert``, and also ``stream_version``."""
+        return Call("POST", f"/actions/streams/{fid_of(stream)}/restore", reading(Moved.read), json=_filter(wanted))
 
-    @call
-    def preview_revert(self, stream: Ref, **wanted: Any) -> Question[Removal]:
-        """Count what ``revert`` would do."""
+    @endpoint
+    def preview_revert(self, stream: Ref, **wanted: Any) -> Call[Removal]:
+        """Return what ``revert`` would change (dry run)."""
         path = f"/actions/streams/{fid_of(stream)}/revert"
-        return Question("POST", path, reading(Removal.read), json=_filter(wanted), params=parts.DRY, is_harmless=True)
+        return Call("POST", path, reading(Removal.read), json=_filter(wanted), params=resource.DRY, is_harmless=True)
 
-    @call
-    def preview_restore(self, stream: Ref, **wanted: Any) -> Question[Restoration]:
-        """Count what ``restore`` would do."""
+    @endpoint
+    def preview_restore(self, stream: Ref, **wanted: Any) -> Call[Restoration]:
+        """Return what ``restore`` would change (dry run)."""
         path = f"/actions/streams/{fid_of(stream)}/restore"
-        return Question(
-            "POST", path, reading(Restoration.read), json=_filter(wanted), params=parts.DRY, is_harmless=True
+        return Call(
+            "POST", path, reading(Restoration.read), json=_filter(wanted), params=resource.DRY, is_harmless=True
         )
 
 
 @dataclass
-class Following:
-    """The change feed of a stream, answer by answer."""
+class ChangePages:
+    """The change feed of a stream, page by page."""
 
     stream: str
-    #: The version of which all is told.
+    #: The version up to which all changes were received.
     version: int
     follow: bool
     view: Mapping[str, Any]
     pieces: Pieces = Pieces.LINES
-    question: Question[Any] | None = None
+    call: Call[Any] | None = None
 
     def __post_init__(self) -> None:
-        """Begin with what there is already."""
-        self.question = self._after(waits=False)
+        """Prepare the first page."""
+        self.call = self._after(waits=False)
 
     def take(self, piece: bytes) -> Iterable[Change]:
-        """Return what a line tells."""
+        """Consume a line, and return its change."""
         line = json.loads(piece)
         if "last_version" not in line:
             return (Change(op=line["op"], id=line["id"], doc=line["doc"], task=line["task"]),)
@@ -213,62 +289,54 @@ class Following:
         is_all = last == self.version
         self.version = last
         if is_all and not self.follow:
-            self.question = None
+            self.call = None
             return ()
-        self.question = self._after(waits=is_all)
+        self.call = self._after(waits=is_all)
         return () if is_all else (Change(op="version", version=last),)
 
-    def _after(self, *, waits: bool) -> Question[Any]:
+    def _after(self, *, waits: bool) -> Call[Any]:
         params = {**self.view, "since": self.version, "limit": CHANGES}
         headers: dict[str, str] = {}
         if waits:
             params["feed"] = "longpoll"
             headers["Prefer"] = f"wait={WAIT}"
-        return Question(
+        return Call(
             "GET",
             f"/streams/{self.stream}/changes",
             payload_of,
             params=params,
             headers=headers,
             is_harmless=True,
-            patience=WAIT + LATE if waits else None,
+            retry_for=WAIT + LATE if waits else None,
         )
 
 
 @dataclass
-class Pouring:
-    """A file of the server's, piece by piece."""
+class ExportChunks:
+    """An exported file, chunk by chunk."""
 
-    question: Question[Any] | None
+    call: Call[Any] | None
     pieces: Pieces = Pieces.BYTES
 
     def take(self, piece: bytes) -> Iterable[bytes]:
-        """Return the piece; after the first one, the file is not asked for again."""
-        self.question = None
+        """Return the chunk; after the first one, the export is not retried."""
+        self.call = None
         return (piece,)
 
 
-def _export(stream: Ref, target: Path | None, params: Mapping[str, Any]) -> Question[Path]:
+def _export(stream: Ref, target: Path | None, params: Mapping[str, Any]) -> Call[Path]:
     part = None if target is None else target.with_name(f".{target.name}.part")
 
-    def there(_answer: httpx.Response) -> Path:
+    def rename(_answer: httpx.Response) -> Path:
         if part is None or target is None:
             raise TypeError("the file was asked for piece by piece")
         return part.replace(target)
 
-    return Question("GET", f"/streams/{fid_of(stream)}/export", there, params=params, is_harmless=True, into=part)
-
-
-def _document(stream: Ref, doc_id: str) -> str:
-    return f"/streams/{fid_of(stream)}/docs/{quote(doc_id, safe='')}"
+    return Call("GET", f"/streams/{fid_of(stream)}/export", rename, params=params, is_harmless=True, into=part)
 
 
 def _view(as_of: int | None, without: Sequence[Ref] | None) -> dict[str, Any]:
     return given(as_of=as_of, without=",".join(map(fid_of, without)) if without else None)
-
-
-def _versions(answer: httpx.Response) -> list[DocumentVersion]:
-    return [DocumentVersion.read(version) for version in payload_of(answer)]
 
 
 def _filter(wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Work in threads of its own, awaited."""
+"""Runs blocking work in daemon threads, awaitable from asyncio."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar("T")
 
 
 def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
-    """Begin to work in a new thread, and return what is to be awaited for the outcome.
+    """Run a function in a new thread, and return a future of its result.
 
-    The thread is a daemon: work that does not end, such as a crawl that is not wanted any more, keeps no process from
-    ending. Threads of a pool would, and are few.
+    The thread is a daemon: work that never ends, such as an obsolete crawl, does not keep the process from exiting.
+    Threads of an executor would, and their number is limited.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
     def settle(how: Callable[[Any], None], what: Any) -> None:
         def settled() -> None:
-            if not outcome.done():  # whoever waited has been cancelled
+            if not outcome.done():  # it may have been cancelled
                 how(what)
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
@@ -31,7 +31,7 @@ def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
     def run() -> None:
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is awaited
+        except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
             settle(outcome.set_exception, error)
         else:
             settle(outcome.set_result, result)

@@ -1,27 +1,26 @@
-"""Webhooks: where events are posted to, and what came of it."""
+"""Calls for webhooks and their deliveries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-from headwater_client import parts
-from headwater_client.answers import Delivery
-from headwater_client.objects import MadeWebhook, Webhook
-from headwater_client.questions import D, Pages, Part, Question, Ref, call, fid_of, given, reading, walk
+from headwater_client import resource
+from headwater_client.models.objects import MadeWebhook, Webhook
+from headwater_client.models.results import Delivery
+from headwater_client.requests import Call, D, Pages, Ref, Resource, endpoint, fid_of, given, paginated, reading
 
-#: Seconds that a receiver may take to answer a test, and some.
+#: Timeout in seconds of a test delivery: the receiver's, and a margin.
 _TESTED_WITHIN = 60.0
 
 
-class Webhooks(Part[D]):
+class Webhooks(Resource[D]):
     """``hw.webhooks``.
 
-    A receiver verifies what it gets with a library of Standard Webhooks, and the secret that ``create`` gives.
+    Receivers verify deliveries with a Standard Webhooks library and the secret that ``create`` returns.
     """
 
-    @call
+    @endpoint
     def create(
         self,
         url: str,
@@ -30,33 +29,37 @@ class Webhooks(Part[D]):
         types: Sequence[str] | None = None,
         stream: Ref | None = None,
         crawler: Ref | None = None,
+        format: str | None = None,  # noqa: A002 - named so on the wire
         enabled: bool | None = None,
         meta: Mapping[str, Any] | None = None,
-    ) -> Question[MadeWebhook]:
-        """Have events posted to a URL from now on; the answer has the ``secret``, this once.
+    ) -> Call[MadeWebhook]:
+        """Create a webhook that posts events to a URL; only this response contains the ``secret``.
 
         Args:
-            url: where to.
-            name: what the webhook is called.
-            types: of events, ``task.done``, or all of an object's, ``task.*``; absent, all.
-            stream: only what is about this stream.
-            crawler: only what is about this crawler.
-            enabled: whether anything is sent; absent, it is.
-            meta: ``description``, ``image``, and whatever else is kept with it.
+            url: the receiver's URL.
+            name: the webhook's name.
+            types: event types, such as ``task.done``, or ``task.*`` for all of an object type; absent, all.
+            stream: only events about this stream.
+            crawler: only events about this crawler.
+            format: ``standard``, or ``slack``: a text for people, as Slack's incoming webhooks expect.
+            enabled: whether deliveries are sent; true by default.
+            meta: ``description``, ``image``, and any other metadata.
         """
         body = {
             "url": url,
-            **given(types=None if types is None else list(types), enabled=enabled, **_about(stream, crawler)),
-            "meta": parts.meta_of(name, meta),
+            **given(
+                types=None if types is None else list(types), format=format, enabled=enabled, **_about(stream, crawler)
+            ),
+            "meta": resource.meta_of(name, meta),
         }
-        return Question("POST", "/webhooks", reading(MadeWebhook.made), json=body)
+        return Call("POST", "/webhooks", reading(MadeWebhook.made), json=body)
 
-    @call
-    def get(self, webhook: Ref) -> Question[Webhook]:
-        """Read a webhook; its secret is not shown."""
-        return parts.getting(Webhook, "webhooks", webhook)
+    @endpoint
+    def get(self, webhook: Ref) -> Call[Webhook]:
+        """Read a webhook; the response does not contain its secret."""
+        return resource.getting(Webhook, "webhooks", webhook)
 
-    @walk
+    @paginated
     def list(
         self,
         *,
@@ -64,55 +67,57 @@ class Webhooks(Part[D]):
         crawler: Ref | None = None,
         enabled: bool | None = None,
         name: str | None = None,
+        fid: str | None = None,
     ) -> Pages[Webhook]:
-        """Iterate over webhooks, newest first."""
+        """Iterate over webhooks, newest first; ``fid`` is the start of one."""
         is_enabled = None if enabled is None else str(enabled).lower()
-        return parts.listing(Webhook, "webhooks", given(enabled=is_enabled, name=name, **_about(stream, crawler)))
+        filters = given(enabled=is_enabled, name=name, fid=fid, **_about(stream, crawler))
+        return resource.listing(Webhook, "webhooks", filters)
 
-    @call
-    def update(self, webhook: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[Webhook]:
-        """Merge fields into a webhook (RFC 7396: null removes); ``{"enabled": True}`` lets it begin anew."""
-        return parts.writing(Webhook, "PATCH", "webhooks", webhook, fields=fields, if_version=if_version)
+    @endpoint
+    def update(self, webhook: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Call[Webhook]:
+        """Merge fields into a webhook (RFC 7396: null removes); ``{"enabled": True}`` enables it again."""
+        return resource.writing(Webhook, "PATCH", "webhooks", webhook, fields=fields, if_version=if_version)
 
-    @call
-    def replace(self, webhook: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Question[Webhook]:
-        """Overwrite a webhook's fields; those that are not given go back to their defaults. Its secret stays."""
-        return parts.writing(Webhook, "PUT", "webhooks", webhook, fields=fields, if_version=if_version)
+    @endpoint
+    def replace(self, webhook: Ref, fields: Mapping[str, Any], *, if_version: int | None = None) -> Call[Webhook]:
+        """Overwrite a webhook's fields; omitted fields are reset to their defaults. Its secret is unchanged."""
+        return resource.writing(Webhook, "PUT", "webhooks", webhook, fields=fields, if_version=if_version)
 
-    @call
-    def delete(self, webhook: Ref) -> Question[None]:
-        """Delete a webhook with its deliveries; what waits is not sent any more."""
-        return parts.deleting("webhooks", webhook, cascade=False)
+    @endpoint
+    def delete(self, webhook: Ref) -> Call[None]:
+        """Delete a webhook with its deliveries, including pending ones."""
+        return resource.deleting("webhooks", webhook, cascade=False)
 
-    @call
-    def rotate_secret(self, webhook: Ref, *, if_version: int | None = None) -> Question[MadeWebhook]:
-        """Give a webhook another ``secret``, shown this once; for a day the former one signs as well."""
+    @endpoint
+    def rotate_secret(self, webhook: Ref, *, if_version: int | None = None) -> Call[MadeWebhook]:
+        """Rotate a webhook's ``secret``, returned only once; the previous one also signs for 24 hours."""
         path = f"/actions/webhooks/{fid_of(webhook)}/secret"
-        return Question("POST", path, reading(MadeWebhook.made), headers=parts.if_match(if_version))
+        return Call("POST", path, reading(MadeWebhook.made), headers=resource.if_match(if_version))
 
-    @call
-    def test(self, webhook: Ref) -> Question[Delivery]:
-        """Send a ``webhook.test`` now, and tell what came of it: ``state`` and ``attempts``."""
+    @endpoint
+    def test(self, webhook: Ref) -> Call[Delivery]:
+        """Send a ``webhook.test`` event now, and return its delivery: ``state`` and ``attempts``."""
         path = f"/actions/webhooks/{fid_of(webhook)}/test"
-        return Question("POST", path, reading(Delivery.read), patience=_TESTED_WITHIN)
+        return Call("POST", path, reading(Delivery.read), retry_for=_TESTED_WITHIN)
 
-    @walk
+    @paginated
     def deliveries(self, webhook: Ref, *, state: str | None = None) -> Pages[Delivery]:
-        """Iterate over what was or is to be sent to a webhook, newest first.
+        """Iterate over a webhook's deliveries, newest first.
 
         Args:
-            webhook: to which.
-            state: only those that are ``pending``, ``delivered`` or ``failed``.
+            webhook: the webhook.
+            state: only deliveries that are ``pending``, ``delivered`` or ``failed``.
         """
         path = f"/webhooks/{fid_of(webhook)}/deliveries"
-        return Pages(path, Delivery.read, {**given(state=state), "limit": parts.PAGE})
+        return Pages(path, Delivery.read, {**given(state=state), "limit": resource.PAGE})
 
-    @call
-    def replay(self, delivery: Delivery | str) -> Question[Delivery]:
-        """Send a delivery once more, under the same id."""
+    @endpoint
+    def replay(self, delivery: Delivery | str) -> Call[Delivery]:
+        """Send a delivery again, with the same id."""
         delivery_id = delivery if isinstance(delivery, str) else delivery.id
-        path = f"/actions/webhook-deliveries/{quote(delivery_id, safe='')}/replay"
-        return Question("POST", path, reading(Delivery.read))
+        path = f"/actions/webhook-deliveries/{fid_of(delivery_id)}/replay"
+        return Call("POST", path, reading(Delivery.read))
 
 
 def _about(stream: Ref | None, crawler: Ref | None) -> dict[str, str]:

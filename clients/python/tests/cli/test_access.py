@@ -1,7 +1,7 @@
 import pytest
 
 from headwater_client.cli.access import Access, access, checked
-from headwater_client.cli.endings import Code, Refusal
+from headwater_client.cli.errors import CliError, ExitCode
 from headwater_client.cli.logins import Logins
 
 HERE, THERE = "http://127.0.0.1:8080", "https://there.example.org"
@@ -33,21 +33,21 @@ def test_options_go_before_the_environment_and_that_before_the_login(given, envi
 
 @pytest.mark.usefixtures("logged_in")
 def test_a_key_is_not_sent_to_another_server_than_that_of_its_login():
-    with pytest.raises(Refusal, match="there is no key for http://other"):
+    with pytest.raises(CliError, match="there is no key for http://other"):
         access("http://other")
 
 
 def test_without_anything_said_it_is_told_how_to_say_it():
-    with pytest.raises(Refusal, match=f"there is no key for {HERE}: 'headwater login {HERE}' keeps one") as caught:
+    with pytest.raises(CliError, match=f"there is no key for {HERE}: 'headwater login {HERE}' keeps one") as caught:
         access(None)
-    assert caught.value.code == Code.NOT_ALLOWED
+    assert caught.value.code == ExitCode.NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
     "url", ["", "127.0.0.1:8080", "ftp://x", "http://", "http://x?y", "http://x#y", "http://me:key@x"]
 )
 def test_what_is_no_url_of_a_headwater_is_refused(url):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(CliError) as caught:
         checked(url)
-    assert caught.value.code == Code.USAGE
+    assert caught.value.code == ExitCode.USAGE
     assert "key@" not in str(caught.value)

@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from headwater_client import Headwater
-from headwater_client.cli.endings import Code, Refusal
-from headwater_client.cli.pushing.beginning import META, begun
-from headwater_client.cli.pushing.files import File
-from headwater_client.objects import Crawler
+from headwater_client.cli.errors import CliError, ExitCode
+from headwater_client.cli.push.files import File
+from headwater_client.cli.push.start import META, begun
+from headwater_client.models.objects import Crawler
 
 FID, TOKEN = "a" * 32, "token"
 CRAWLER = Crawler.read({"fid": "c" * 32})
@@ -101,9 +101,9 @@ def test_an_open_task_that_waits_for_the_file_is_gone_on_with(file, fields):
 def test_an_open_task_of_something_else_is_left_alone(file, fields, says):
     same = fields.pop("same", None)
     server = Server(open_=_task(**fields, meta={} if same is None else _same(file, **same)))
-    with pytest.raises(Refusal, match=says) as caught:
+    with pytest.raises(CliError, match=says) as caught:
         _begun(server, file, {"shop": "north"} if "params" in fields else None)
-    assert caught.value.code == Code.GONE
+    assert caught.value.code == ExitCode.GONE
     assert "--new stops it and begins anew" in str(caught.value)
     assert not any("PATCH" in asked or "stop" in asked for asked in server.asked)
 
@@ -121,20 +121,20 @@ def test_what_came_by_stdin_is_not_gone_on_with(docs, goes_on):
     if goes_on:
         assert _begun(server, stdin).task.fid == FID
     else:
-        with pytest.raises(Refusal, match="cannot be told from what comes now"):
+        with pytest.raises(CliError, match="cannot be told from what comes now"):
             _begun(server, stdin)
 
 
 def test_stdin_does_not_join_the_task_of_a_file(file):
     server = Server(open_=_task(meta=_same(file)))
-    with pytest.raises(Refusal, match=f"of another file, {Path(file.path).name}"):
+    with pytest.raises(CliError, match=f"of another file, {Path(file.path).name}"):
         _begun(server, File.named("-", None, None))
 
 
 def test_an_open_task_of_another_version_is_not_gone_on_with(file):
     held = {META: {**file.identity(), "attempt": 1}}
-    with pytest.raises(Refusal, match="with version 3 of the External") as refused:
+    with pytest.raises(CliError, match="with version 3 of the External") as refused:
         _begun(Server(open_=_task(meta=held, external_version=3)), file, version=4)
-    assert refused.value.code is Code.GONE
+    assert refused.value.code is ExitCode.GONE
     assert _begun(Server(open_=_task(meta=held, external_version=4)), file, version=4).task.fid == FID
     assert _begun(Server(open_=_task(meta=held, external_version=4)), file).task.fid == FID

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from headwater_client.cli.endings import Code, Refusal
-from headwater_client.cli.pushing.json_values import documents
+from headwater_client.cli.errors import CliError, ExitCode
+from headwater_client.cli.push.json_values import documents
 
 
 def _found(text: str) -> list[tuple[int, bytes]]:
@@ -45,18 +45,19 @@ def test_values_may_lie_across_what_is_read_at_a_time(block):
     ("text", "says"),
     [
         ('[{"a":1}\n{"a":2}]', "books.json, line 2: expected ',' or ']'"),
-        ('[{"a":1},\n{"a" 2}]', "books.json, line 2: this is no JSON: expecting ':' delimiter"),
-        ('[{"a":1},\n{"a": [\n1, x]}]', "books.json, line 3: this is no JSON: expecting value"),
+        ('[{"a":1},\n{"a" 2}]', "books.json, line 2: this is not JSON: expecting ':' delimiter"),
+        ('[{"a":1},\n{"a": [\n1, x]}]', "books.json, line 3: this is not JSON: expecting value"),
         ('[{"a":1}', "books.json, line 1: expected ',' or ']'"),
         ('[{"a":1}] x', "books.json, line 1: expected nothing behind the array"),
-        ('{"a":', "books.json, line 1: this is no JSON: expecting value"),
+        ('{"a":', "books.json, line 1: this is not JSON: expecting value"),
+        ('{"a": "b\nc"}', "books.json, line 1: this is not JSON: invalid control character"),
         ("[" * 100_000, "books.json, line 1: it is nested too deep"),
     ],
 )
 def test_what_is_no_json_is_told_with_its_line(text, says):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(CliError) as caught:
         _found(text)
-    assert (str(caught.value), caught.value.code) == (says, Code.REJECTED)
+    assert (str(caught.value), caught.value.code) == (says, ExitCode.REJECTED)
 
 
 def test_a_fault_is_told_without_reading_on_to_the_end():
@@ -73,5 +74,5 @@ def test_a_fault_is_told_without_reading_on_to_the_end():
             buffer[:] = piece[: len(buffer)]
             return len(buffer)
 
-    with pytest.raises(Refusal, match="expecting ':' delimiter"):
+    with pytest.raises(CliError, match="expecting ':' delimiter"):
         list(documents(io.BufferedReader(Endless()), "endless.json"))

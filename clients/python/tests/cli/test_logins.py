@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from headwater_client.cli.endings import Refusal
+from headwater_client.cli.errors import CliError
 from headwater_client.cli.logins import Logins, kept_at
 
 if sys.platform != "linux":
@@ -56,5 +56,5 @@ def test_what_cannot_be_kept_leaves_what_was(monkeypatch):
 def test_a_broken_file_is_told(text):
     file = Logins(present="http://a").write()
     file.write_text(text)
-    with pytest.raises(Refusal, match="delete it, and log in again"):
+    with pytest.raises(CliError, match="delete it, and log in again"):
         Logins.read()

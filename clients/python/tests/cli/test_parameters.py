@@ -1,6 +1,6 @@
 import pytest
 
-from headwater_client.cli.endings import Code, Refusal
+from headwater_client.cli.errors import CliError, ExitCode
 from headwater_client.cli.parameters import completed, value_of, values
 
 
@@ -60,7 +60,7 @@ PARAMETERS = [
 
 
 def test_all_wrong_words_are_told_together():
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(CliError) as caught:
         values(PARAMETERS, ["shop=west", "pages", "color=red", "pages=0", "secret=a=b"])
     assert caught.value.lines == (
         "--param shop: west: not one of north, south",
@@ -75,11 +75,11 @@ def test_a_value_may_hold_equal_signs():
 
 
 def test_where_nobody_can_be_asked_what_is_missing_is_told():
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(CliError) as caught:
         completed(PARAMETERS, {})
     assert caught.value.lines == (
         "parameter 'shop' is missing: --param shop=north|south",
         "parameter 'pages' is missing: --param pages=integer from 1 to 9",
     )
-    assert caught.value.code == Code.USAGE
+    assert caught.value.code == ExitCode.USAGE
     assert completed(PARAMETERS, {"shop": "north", "pages": 2}) == {"shop": "north", "pages": 2}

@@ -1,9 +1,9 @@
 import httpx
 
 from headwater_client import Headwater, TaskWriter
-from headwater_client.cli.pushing.course import Course
-from headwater_client.cli.pushing.display import Figures
-from headwater_client.cli.pushing.files import File
+from headwater_client.cli.push.display import Figures
+from headwater_client.cli.push.files import File
+from headwater_client.cli.push.progress import Progress
 
 FID = "a" * 32
 
@@ -71,7 +71,7 @@ def test_beside_the_bar_stands_how_it_goes(tmp_path):
     path = tmp_path / "a.ndjson"
     path.write_bytes(b'{"id":1}\n' * 1000)
     file, writer = File.named(str(path), None, None), Moving()
-    course = Course(file, writer, before=100)
+    course = Progress(file, writer, before=100)
     figures = Figures(course)
     course.documents = 50
     assert figures.text(0.0) == "100 docs  0 B  passing over 50 that are there"

@@ -67,7 +67,7 @@ class FakeHeadwater:
         if answer is not None:
             status, problem = answer
             return httpx.Response(status, json=problem)
-        if what == "upload":
+        if what in {"upload", "log"}:
             payload = {"count": len(call.documents), "total": len(call.documents), "bytes": len(body)}
         else:
             deadline = f"2026-01-01T00:00:{self.timeout:06.3f}Z" if self.timeout < 60 else TASK["deadline"]

@@ -133,3 +133,25 @@ async def test_the_end_of_a_task_that_has_ended_is_heard(call, headwater):
     await caller.idle()
 
     assert (await caller.end()).status_code == 200
+
+
+class Stop(BaseException):
+    """Ends a function, past ``except Exception``."""
+
+
+@pytest.mark.parametrize("error", [ValueError("a\0\ud83d"), Stop("\0"), SystemExit(1), GeneratorExit()])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_whatever_a_function_raises_closes_its_task(call, headwater, error, is_async):
+    async def crawl(task):
+        await task.write({"id": "a"})
+        raise error
+
+    def crawl_in_thread(task):
+        task.write({"id": "a"})
+        raise error
+
+    caller = call(crawl if is_async else crawl_in_thread)
+    await caller.start()
+    await caller.idle()
+    assert [status["code"] for status in headwater.statuses()] == [500]
+    assert headwater.documents() == [{"id": "a"}]

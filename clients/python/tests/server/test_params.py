@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Annotated, ClassVar, Literal, Optional
 
 import pydantic
@@ -116,9 +116,9 @@ Given = None  # the class above is looked up by name when its hints are read
 @pytest.mark.parametrize(
     ("text", "moment"),
     [
-        ("2026-01-31", datetime(2026, 1, 31, tzinfo=timezone.utc)),
-        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=timezone.utc)),
-        ("2026-01-31t12:00:00.123456789z", datetime(2026, 1, 31, 12, 0, 0, 123456, timezone.utc)),
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ("2026-01-31t12:00:00.123456789z", datetime(2026, 1, 31, 12, 0, 0, 123456, UTC)),
     ],
 )
 def test_a_date_is_its_first_moment_where_a_moment_is_asked_for(text, moment):
@@ -247,11 +247,11 @@ class Number(enum.IntEnum):
         (Shop, "Odd.price: no parameter of Headwater is Shop; there are str, int"),
         (list, "Odd.price: no parameter of Headwater is list; say of what"),
         (list[int], r"Odd.price: no parameter of Headwater is list\[int\]; several values are texts"),
-        (list[Optional[str]], "several values are texts"),
+        (list[str | None], "several values are texts"),
         (tuple[str, str], "is of any length"),
         (Number, "the values of Number are not all texts"),
         (Literal[1, 2], "are not all texts"),
-        (Optional[float], "no parameter of Headwater is float"),
+        (Optional[float], "no parameter of Headwater is float"),  # noqa: UP045 - as users of typing write it
         (object, "no parameter of Headwater is object"),
     ],
 )

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from headwater_client.objects import Task
-from headwater_client.server.runs import pause_before_notice
+from headwater_client.models.objects import Task
+from headwater_client.server.queue import pause_before_notice
 from server.calling import TASK, until
 
 

@@ -1,6 +1,7 @@
 """What registering asks of Headwater, and what it makes of the answers. A real one is in ``tests/end_to_end``."""
 
 import json
+import logging
 from dataclasses import dataclass
 
 import httpx
@@ -247,6 +248,8 @@ def test_an_id_field_that_no_document_has_is_refused():
 
 
 async def test_an_order_of_another_version_than_was_registered_runs_and_is_logged_once(register, call, caplog):
+    # Other tests configure logging, so that messages of level "info" are there too.
+    caplog.set_level(logging.WARNING, logger="headwater_client")
     caller = call(lambda _task: None)
     await register(caller.crawler, (200, []), (201, external(version=4)), (200, [external(version=4)]))
 
@@ -268,3 +271,8 @@ async def test_params_of_another_version_that_do_not_fit_are_refused_with_the_li
         "params/country: is not known here",
         "the task is of version 5 of the External, this server registered 4",
     ]
+
+
+async def test_an_external_that_scripts_upload_for_is_not_taken_over(register):
+    with pytest.raises(NameTaken, match=r"has no server \(push\); rename it or the crawler"):
+        await register(crawler(), (200, [external(endpoint=None)]))

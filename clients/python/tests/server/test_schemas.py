@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pydantic
 import pytest
@@ -45,7 +45,7 @@ class Record:
     tags: set[str] = field(default_factory=set)
 
 
-SEEN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+SEEN = datetime(2026, 1, 1, tzinfo=UTC)
 PRICE = decimal.Decimal("12.5")
 
 

@@ -1,6 +1,7 @@
 """The life of a task on a crawler's server."""
 
 import asyncio
+import logging
 import threading
 
 import pytest
@@ -251,3 +252,24 @@ async def test_a_quick_source_lets_others_have_the_loop(call, headwater):
 
     assert answer.status_code == 200
     assert 500 not in headwater.codes()
+
+
+async def test_what_a_function_logs_is_in_the_log_of_its_task_and_of_no_other(call, headwater):
+    logger = logging.getLogger("shop.crawl")
+    logger.setLevel(logging.INFO)
+
+    async def crawl(task):
+        logger.info("page of %s", task.fid)
+        await asyncio.to_thread(logger.warning, "in a thread of %s", task.fid)
+        task.log("asked", pages=20)
+
+    called = call(crawl)
+    await called.start("f1")
+    await called.start("f2")
+    logger.info("of nobody")
+
+    for fid in ("f1", "f2"):
+        await headwater.closed(fid)
+        logs = [heard for heard in headwater.heard if (heard.what, heard.fid) == ("log", fid)]
+        lines = [(line["level"], line["text"]) for heard in logs for line in heard.documents]
+        assert lines == [("info", f"page of {fid}"), ("warning", f"in a thread of {fid}"), ("info", "asked")]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
-
-from typing_extensions import assert_type
+from typing import Any, assert_type
 
 from headwater_client import AsyncHeadwater, AsyncTaskWriter, Headwater, TaskWriter
-from headwater_client.objects import External
+from headwater_client.models.objects import External
 from headwater_client.server import AsyncCrawlTask, CrawlTask, ExternalCrawler
 
 

@@ -1,1 +1,1 @@
-"""The history of the catalog's schema: one for both engines, run by Alembic."""
+"""Migrations of the catalog's schema: one history for both databases, run by Alembic."""

@@ -1,13 +1,13 @@
-"""What Alembic runs: the versions that are missing, each process waiting for the other."""
+"""Alembic's environment: applies missing versions, one process at a time."""
 
 from alembic import context
 
-from headwater.catalog.dialects import lock_schema, migration_engine
+from headwater.catalog.core.dialects import lock_schema, migration_engine
 from headwater.catalog.tables import metadata
 
 
 def run() -> None:
-    """Bring the database that the configuration names to the version that is asked for."""
+    """Migrate the configured database to the requested version."""
     engine = migration_engine(context.config.attributes["url"])
     with engine.connect() as connection:
         context.configure(

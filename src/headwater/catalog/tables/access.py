@@ -1,8 +1,8 @@
-"""Who may do what, and who did."""
+"""API keys, sign-in links, credentials and the audit."""
 
-from sqlalchemy import JSON, Column, ForeignKey, Index, String, Table, Text
+from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, String, Table, Text
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 from headwater.catalog.tables.base import FID, metadata
 
 keys = Table(
@@ -10,14 +10,51 @@ keys = Table(
     metadata,
     Column("fid", FID, primary_key=True),
     Column("name", Text, nullable=False),
-    # SHA-256 of the key: a key has 256 random bits, so that a slow hash would protect nothing more.
+    # SHA-256 of the key: a key has 256 random bits, so that a slow hash would not add protection.
     Column("digest", String(64), nullable=False, unique=True),
     Column("scopes", JSON, nullable=False),
+    # The fids that it is limited to; SQL null for all. Without foreign keys: what is deleted cannot be used anyway.
+    Column("streams", JSON(none_as_null=True)),
+    Column("crawlers", JSON(none_as_null=True)),
+    Column("expires_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    # Of the secret before the last rotation, which works until then.
+    Column("former_digest", String(64)),
+    Column("former_until", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Index("keys_by_former_digest", "former_digest"),
 )
 
-# Logins at the ECs of Externals. Their tokens are sealed.
+# One-time links that sign a browser in with a key. A row is deleted when its link is used, or has expired.
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    # SHA-256 of the link's token.
+    Column("digest", String(64), primary_key=True),
+    Column("key", FID, ForeignKey("keys.fid"), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+# Sessions of the console that were signed out of. A row is deleted when the session would have expired.
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    # SHA-256 of what identifies the session in its cookie.
+    Column("digest", String(64), primary_key=True),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+# One row: a value derived from the secret key that encrypts the catalog's values, to identify it.
+secret_check = Table(
+    "secret_check",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", String(64), nullable=False),
+)
+
+# OAuth logins at the ECs of Externals. Their tokens are encrypted.
 credentials = Table(
     "credentials",
     metadata,
@@ -33,17 +70,17 @@ credentials = Table(
     Column("expires_at", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("renewed_at", UtcDateTime, nullable=False),
-    # Unique: a login that is fetched twice at once is one credential.
+    # Unique: a login that is fetched twice concurrently is one credential.
     Index("credentials_of_login", "external", "login_digest", unique=True),
 )
 
-# Who did what: rows are only ever added. A trigger, not a check in code, keeps it so.
+# The audit is append-only. Triggers enforce it, not a check in code: only entries from before ``audit_kept`` may go.
 audit = Table(
     "audit",
     metadata,
     Column("fid", FID, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
-    # No foreign key: the audit tells of what is gone, too.
+    # No foreign key: the audit also describes deleted objects.
     Column("key", FID),
     Column("name", Text, nullable=False),
     Column("origin", String(16), nullable=False),
@@ -55,4 +92,12 @@ audit = Table(
     Index("audit_by_key", "key", "fid"),
     Index("audit_by_action", "action", "fid"),
     Index("audit_by_object", "object_fid", "fid"),
+)
+
+# One row: the fid from which entries are kept. Triggers let it move forward only, and never within the last day.
+audit_kept = Table(
+    "audit_kept",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("since", FID, nullable=False),
 )

@@ -1,8 +1,8 @@
-"""What the tables of the catalog have in common."""
+"""What the tables of the catalog share."""
 
 from sqlalchemy import JSON, Column, Integer, MetaData, String
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 metadata = MetaData(
     naming_convention={

@@ -1,4 +1,4 @@
-"""What documents are in, what a stream has shown, and what was kept aside."""
+"""Segments, stream logs, and rejected lines."""
 
 from sqlalchemy import (
     JSON,
@@ -16,10 +16,10 @@ from sqlalchemy import (
     text,
 )
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 from headwater.catalog.tables.base import FID, metadata
 
-#: True of segments that compaction has not settled; said to the letter, as ``OPEN`` is.
+#: True for segments that compaction has not settled; repeated literally in queries, as ``OPEN`` is.
 UNSETTLED = "NOT is_compact"
 
 segments = Table(
@@ -30,7 +30,7 @@ segments = Table(
     Column("task", FID, ForeignKey("tasks.fid"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("layer", BigInteger, nullable=False),
-    # Not unique: a restored task's files are named by a row for each time that they were visible.
+    # Not unique: a restored task's files have a row for each period of visibility.
     Column("path", Text, nullable=False),
     Column("docs", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -42,10 +42,29 @@ segments = Table(
     Column("whole_version", BigInteger),
     Column("removed_version", BigInteger),
     Column("created_at", UtcDateTime, nullable=False),
+    # Of the file's bytes; null for inlined rows, and for files from before digests existed.
+    Column("digest", String(64)),
+    Column("size", BigInteger),
+    Column("damaged_at", UtcDateTime),
+    # In a folded file, the number of the segment's documents; 0 if all of the file is the segment's.
+    Column("part", BigInteger, nullable=False, server_default="0"),
+    Column("deletions", BigInteger, nullable=False, server_default="0"),
+    # Of floors.
+    Column("scope", JSON(none_as_null=True)),
+    # The stream's layout at which the row last changed other than by a stream version.
+    Column("layout", BigInteger, nullable=False, server_default="0"),
     Index("segments_of_stream", "stream", "added_version"),
     Index("segments_of_task", "task", "attempt"),
-    Index("segments_by_path", "path"),
-    # What compaction and purge look for: few rows of many.
+    Index("segments_by_path", "path", "part"),
+    # What readers have not seen yet of a stream's layout.
+    Index(
+        "segments_by_layout",
+        "stream",
+        "layout",
+        sqlite_where=text("layout > 0"),
+        postgresql_where=text("layout > 0"),
+    ),
+    # For compaction and purge: few rows of many.
     Index(
         "segments_to_compact",
         "task",
@@ -60,13 +79,19 @@ segments = Table(
         sqlite_where=text("removed_version IS NOT NULL"),
         postgresql_where=text("removed_version IS NOT NULL"),
     ),
+    Index(
+        "segments_damaged",
+        "task",
+        sqlite_where=text("damaged_at IS NOT NULL"),
+        postgresql_where=text("damaged_at IS NOT NULL"),
+    ),
 )
 
-# What uploads under an idempotency key were answered: apart from the segments, which compaction merges.
+# Answers to uploads with an idempotency key: apart from the segments, which compaction merges.
 receipts = Table(
     "receipts",
     metadata,
-    # A key means one upload of an attempt, in every process.
+    # A key identifies one upload of an attempt, across processes.
     Column("task", FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("idempotency_key", Text, primary_key=True),
@@ -75,12 +100,13 @@ receipts = Table(
     Column("total", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("rejected", BigInteger),
-    # JSON in UTF-8, so that an id can be looked for in it.
+    Column("deleted", BigInteger, nullable=False, server_default="0"),
+    # JSON in UTF-8, so that it can be searched for an id.
     Column("flaws", Text),
     Column("truncated", Boolean, nullable=False, server_default=false()),
 )
 
-# Lines of lenient uploads that were kept aside.
+# Rejected lines of lenient uploads.
 rejects = Table(
     "rejects",
     metadata,
@@ -97,12 +123,43 @@ rejects = Table(
     Column("doc_id", LargeBinary),
     Column("size", BigInteger, nullable=False),
     Column("arrived", BigInteger, nullable=False),
-    # Last, as it may be long: SQLite reads a row from its beginning.
+    # Of the stored part of the line; null for lines from before digests existed.
+    Column("digest", String(64)),
+    # Last, as it may be long: SQLite reads a row from its start.
     Column("raw", LargeBinary, nullable=False),
 )
 
-# Which places documents have got in their attempt that were replayed, and which of the rejected lines they were: a
-# line that came later lies above them, though its place is lower.
+# How much the logs of attempts hold, in files of the lake.
+task_logs = Table(
+    "task_logs",
+    metadata,
+    Column("task", FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("lines", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    # Lines that had no room.
+    Column("dropped", BigInteger, nullable=False),
+)
+
+# The lines of logs where the lake is an object store, or the object that they were moved to.
+log_chunks = Table(
+    "log_chunks",
+    metadata,
+    Column("task", FID, ForeignKey("tasks.fid", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("path", Text),
+    Column("at", UtcDateTime, nullable=False),
+    # Whether the lines may be moved to an object.
+    Column("waits", Boolean, nullable=False),
+    # Last, as it may be long: SQLite reads a row from its start.
+    Column("lines", LargeBinary),
+    Index("log_chunks_waiting", "task", "attempt", sqlite_where=text("waits"), postgresql_where=text("waits")),
+)
+
+# The positions in their attempt of replayed documents, and the number of the rejected line of each: a later line
+# lies above them, even if its position is lower.
 replayed = Table(
     "replayed",
     metadata,
@@ -112,7 +169,7 @@ replayed = Table(
     Column("seq", Integer, nullable=False),
 )
 
-# The rows of small segments, which are no files until they are merged.
+# The rows of small segments, which have no file until they are merged.
 inlined = Table(
     "inlined",
     metadata,
@@ -120,7 +177,7 @@ inlined = Table(
     Column("packed", LargeBinary, nullable=False),
 )
 
-# Files that nothing names any more, and that are left lying for those who are still reading them.
+# Files that no row names any more, kept for a while for readers that have started.
 garbage = Table(
     "garbage",
     metadata,
@@ -128,14 +185,30 @@ garbage = Table(
     Column("due_at", UtcDateTime, nullable=False, index=True),
 )
 
-# Which ids were erased, so that those who follow a stream hear of it; forgotten with the versions before it.
+# Files that are about to be put to an object store; a record that stays is of a file that nothing names.
+intended_files = Table(
+    "intended_files",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("at", UtcDateTime, nullable=False, index=True),
+)
+
+# One row: where the files of the lake are; null for a data directory.
+lake_place = Table(
+    "lake_place",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("url", Text),
+)
+
+# Erased ids, for the change feed; deleted with the versions before them.
 erasures = Table(
     "erasures",
     metadata,
     Column("stream", FID, ForeignKey("streams.fid", ondelete="CASCADE"), primary_key=True),
-    # Each erasure is a version of its own. The id is not part of the key: indexes are for short values.
+    # Each erasure is a stream version of its own. The id is not part of the key: indexes are for short values.
     Column("version", BigInteger, primary_key=True),
-    # Binary: an id may hold U+0000, which PostgreSQL's text may not.
+    # Binary: an id may contain U+0000, which PostgreSQL's text type cannot hold.
     Column("doc_id", LargeBinary, nullable=False),
     Column("shown", JSON, nullable=False),
 )
@@ -147,11 +220,11 @@ stream_log = Table(
     Column("version", BigInteger, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
     Column("change", String(16), nullable=False),
-    # No foreign key: the log tells of tasks that are gone, too.
+    # No foreign key: the log also describes deleted tasks.
     Column("task", FID),
     Column("attempt", Integer),
     Column("tasks", JSON(none_as_null=True)),
     Column("docs", BigInteger, nullable=False),
-    # How much of an attempt had come by a version.
+    # How much of an attempt had arrived by a version.
     Index("stream_log_of_attempt", "task", "attempt", "version"),
 )

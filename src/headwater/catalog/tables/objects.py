@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 from headwater.catalog.tables.base import FID, common, metadata
 
 streams = Table(
@@ -27,7 +27,13 @@ streams = Table(
     Column("docs", BigInteger, nullable=False),
     Column("docs_version", BigInteger, nullable=False),
     Column("purged_version", BigInteger, nullable=False, server_default="0"),
-    # Streams whose documents are to be counted again.
+    # Grows with each change of segments that makes no stream version; after ``layout_reset``, rows have vanished.
+    Column("layout", BigInteger, nullable=False, server_default="0"),
+    Column("layout_reset", BigInteger, nullable=False, server_default="0"),
+    Column("undo_days", Integer),
+    # Runs that ended before are settled if the oldest readable version shows them.
+    Column("settled_at", UtcDateTime),
+    # Streams whose documents must be counted again.
     Index(
         "streams_to_count",
         "fid",
@@ -38,7 +44,7 @@ streams = Table(
 
 externals = Table("externals", metadata, *common(), Column("published", Integer))
 
-# Old versions are kept: a task is checked by the definition that it was started with.
+# Old versions are kept: a task is validated by the definition that it was started with.
 external_versions = Table(
     "external_versions",
     metadata,
@@ -53,7 +59,7 @@ crawlers = Table(
     metadata,
     *common(),
     Column("external", FID, ForeignKey("externals.fid"), nullable=False, index=True),
-    # Unique: this index, not a check in code, is the rule of one crawler for a stream.
+    # Unique: this index, not a check in code, enforces one crawler for each stream.
     Column("stream", FID, ForeignKey("streams.fid"), nullable=False, unique=True),
     Column("params", JSON, nullable=False),
     Column("sealed_credential", Text),
@@ -62,13 +68,25 @@ crawlers = Table(
     Column("schedule", JSON(none_as_null=True)),
     Column("timeout", Integer, nullable=False),
     Column("publish", String(16), nullable=False),
+    Column("mode", String(16), nullable=False, server_default="merge"),
+    Column("scope", JSON(none_as_null=True)),
     Column("gates", JSON(none_as_null=True)),
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("planned_at", UtcDateTime),
     Column("next_run_at", UtcDateTime),
     Column("skipped_at", UtcDateTime),
     Column("skipped_because", Text),
-    # The sweep for runs that are due reads this and never crawlers without a schedule.
+    Column("expect", JSON(none_as_null=True)),
+    Column("expected_by", UtcDateTime),
+    Column("missed_since", UtcDateTime),
+    # For the sweep for missed runs; it has no crawlers of which none is expected.
+    Index(
+        "crawlers_by_expectation",
+        "expected_by",
+        sqlite_where=text("expected_by IS NOT NULL"),
+        postgresql_where=text("expected_by IS NOT NULL"),
+    ),
+    # For the sweep for due runs; it has no crawlers without a schedule.
     Index(
         "crawlers_by_next_run",
         "next_run_at",
@@ -77,7 +95,7 @@ crawlers = Table(
     ),
 )
 
-#: True of open tasks. Partial indexes are used only for questions that say the same to the letter, with nothing bound.
+#: True for open tasks. A partial index is used only by queries that repeat its condition literally, without parameters.
 OPEN = "state IN ('new', 'running')"
 
 tasks = Table(
@@ -91,6 +109,8 @@ tasks = Table(
     Column("params", JSON, nullable=False),
     Column("timeout", Integer, nullable=False),
     Column("publish", String(16), nullable=False),
+    Column("mode", String(16), nullable=False, server_default="merge"),
+    Column("scope", JSON(none_as_null=True)),
     Column("attempt", Integer, nullable=False),
     Column("origin", String(16), nullable=False),
     Column("code", Integer, nullable=False),
@@ -102,6 +122,7 @@ tasks = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("uploads", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
+    Column("deleted", BigInteger, nullable=False, server_default="0"),
     Column("callback", Text),
     Column("started_at", UtcDateTime, nullable=False),
     Column("heard_at", UtcDateTime),
@@ -113,36 +134,39 @@ tasks = Table(
     Column("retried", Integer, nullable=False, server_default="0"),
     Column("retry_at", UtcDateTime),
     ForeignKeyConstraint(["external", "external_version"], ["external_versions.external", "external_versions.version"]),
-    # Unique: this index, not a check in code, is the rule of one open task for a crawler.
+    # Unique: this index, not a check in code, enforces one open task for each crawler.
     Index("one_open_task", "crawler", unique=True, sqlite_where=text(OPEN), postgresql_where=text(OPEN)),
-    # The sweep for silent tasks reads this and never the ended ones.
+    # For the sweep for silent tasks; it has no ended ones.
     Index(
         "tasks_by_deadline",
         "deadline",
         sqlite_where=text("deadline IS NOT NULL"),
         postgresql_where=text("deadline IS NOT NULL"),
     ),
-    # The sweep for automatic retries reads this.
+    # For the sweep for automatic retries.
     Index(
         "tasks_to_retry",
         "retry_at",
         sqlite_where=text("retry_at IS NOT NULL"),
         postgresql_where=text("retry_at IS NOT NULL"),
     ),
-    # What is yet to be summed up.
+    # Tasks whose changes are not counted yet.
     Index(
         "tasks_to_sum_up",
         "fid",
         sqlite_where=text("summary IS NULL AND ended_at IS NOT NULL"),
         postgresql_where=text("summary IS NULL AND ended_at IS NOT NULL"),
     ),
-    # How many there are in each state, without a look at the tasks themselves.
+    # For counts by state, without reading the tasks themselves.
     Index("tasks_by_state", "state"),
     # A stream's status is its latest task.
     Index("tasks_by_start", "stream", "started_at"),
+    # For lists of all streams' tasks.
+    Index("tasks_by_begin", "started_at"),
+    Index("tasks_by_end", "ended_at"),
 )
 
-# What former attempts were. The present one is the task itself, and is not stored twice.
+# Former attempts. The current one is the task itself, and is not stored twice.
 attempts = Table(
     "attempts",
     metadata,
@@ -159,13 +183,16 @@ attempts = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("uploads", BigInteger, nullable=False),
     Column("rejected", BigInteger, nullable=False),
+    Column("deleted", BigInteger, nullable=False, server_default="0"),
     Column("started_at", UtcDateTime, nullable=False),
     Column("heard_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    # For their retention.
+    Index("attempts_by_end", "ended_at"),
 )
 
-# What a caller linked by hand. The links between crawlers, tasks and what they use are not stored
-# twice: they are read off those objects.
+# Links made by callers. The links between crawlers, tasks and what they use are not stored
+# again: they are derived from those objects.
 links = Table(
     "links",
     metadata,
@@ -183,7 +210,7 @@ webhooks = Table(
     *common(),
     Column("url", Text, nullable=False),
     Column("types", JSON, nullable=False),
-    # No foreign keys: the end of what it is about is told, too.
+    # No foreign keys: the deletion of an object is an event of it, too.
     Column("stream", FID),
     Column("crawler", FID),
     Column("enabled", Boolean, nullable=False),
@@ -194,4 +221,29 @@ webhooks = Table(
     Column("sealed_secret", Text, nullable=False),
     Column("sealed_former", Text),
     Column("former_until", UtcDateTime),
+    Column("format", String(16), nullable=False, server_default="standard"),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    *common(),
+    Column("sealed_url", Text, nullable=False),
+    Column("shown_url", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    # No foreign keys: what is deleted is not told of any more.
+    Column("streams", JSON, nullable=False),
+    Column("crawlers", JSON, nullable=False),
+    Column("conditions", JSON, nullable=False),
+    Column("group_seconds", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("place", BigInteger, nullable=False),
+    Column("grouped", JSON(none_as_null=True)),
+    Column("group_due_at", UtcDateTime),
+    Column("outgoing", JSON(none_as_null=True)),
+    Column("outgoing_due_at", UtcDateTime),
+    Column("outgoing_tries", Integer, nullable=False),
+    Column("leased_until", UtcDateTime),
+    Column("last_sent_at", UtcDateTime),
+    Column("last_error", Text),
 )

@@ -1,27 +1,24 @@
-"""The command ``headwater``: each of its commands is loaded when it is called.
+"""The command ``headwater``, whose subcommands are imported when called.
 
-What else is installed can add some, by entry points of the group ``headwater.commands``: the server does.
+Other packages, such as the server, add subcommands by entry points of the group ``headwater.commands``.
 """
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
-import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from headwater_client.cli.endings import told
-from headwater_client.cli.words import group
+from headwater_client.cli.errors import exit_on_error
+from headwater_client.cli.options import group
 
 #: The commands of this package, and their modules.
 OWN = {
     "login": "login",
     "logout": "login",
-    "push": "push",
+    "push": "push.command",
     "tasks": "tasks",
     "streams": "streams",
     "externals": "externals",
@@ -29,13 +26,16 @@ OWN = {
     "audit": "audit",
     "events": "events",
     "webhooks": "webhooks",
+    "notify": "notify",
+    "keys": "keys",
+    "sync": "sync",
 }
-#: The entry points by which others add commands, each the name of one, and the typer that has it.
+#: Entry point group of commands of other packages: the name of a command, and its typer app.
 GROUP = "headwater.commands"
 
 
 class Commands(TyperGroup):
-    """The commands, loaded one by one."""
+    """Command group that imports its commands lazily."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
@@ -43,7 +43,7 @@ class Commands(TyperGroup):
         return [*OWN, *_added()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Load a command; None if there is none of that name."""
+        """Import a command; None if there is none of that name."""
         del ctx
         if cmd_name in OWN:
             return _named(cmd_name, import_module(f"headwater_client.cli.{OWN[cmd_name]}").app)
@@ -51,13 +51,13 @@ class Commands(TyperGroup):
         return None if added is None else _named(cmd_name, added.load())
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command that is called."""
+        """Find the command to run."""
         if self.get_command(ctx, args[0]) is None:
-            self.commands = dict.fromkeys(self.list_commands(ctx), self)  # among which what was meant is looked for
+            self.commands = dict.fromkeys(self.list_commands(ctx), self)  # for the suggestions of similar names
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands into the help: those of the server, if it is here, by themselves."""
+        """Write the commands into the help, those of the server in a section of their own."""
         for title, names in (("Commands", OWN), ("Commands of the server", _added())):
             if names:
                 limit = formatter.width - 6 - max(map(len, names))
@@ -66,18 +66,18 @@ class Commands(TyperGroup):
                     formatter.write_dl(rows)
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        """Look at the words of the command line."""
-        with told():
+        """Parse the command line."""
+        with exit_on_error():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Do what they say."""
-        with told():
+        """Run the command."""
+        with exit_on_error():
             return super().invoke(ctx)
 
 
 def _named(name: str, app: typer.Typer) -> Any:
-    """Return the command of that name: one of those that ``app`` has, or ``app`` itself."""
+    """Return the command of that name: a command of ``app``, or ``app`` itself."""
     command: Any = typer.main.get_command(app)
     command = getattr(command, "commands", {}).get(name, command)
     command.name = name
@@ -86,21 +86,21 @@ def _named(name: str, app: typer.Typer) -> Any:
 
 def _added() -> dict[str, EntryPoint]:
     found: Iterable[EntryPoint]
-    if sys.version_info >= (3, 10):
-        found = entry_points(group=GROUP)
-    else:
-        found = entry_points().get(GROUP, ())
+    found = entry_points(group=GROUP)
     return {point.name: point for point in found if point.name not in OWN}
 
 
-def _tell_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"headwater-client {version('headwater-client')}")
+        from headwater_client.cli import versions  # noqa: PLC0415 - help need not wait for it
+
+        versions.answer()
         raise typer.Exit
 
 
 Version = Annotated[
-    bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Show the version and exit.")
+    bool,
+    typer.Option("--version", is_eager=True, callback=_print_version, help="Show the versions of client and server."),
 ]
 
 app = group("Headwater, the ingestion backend for external crawlers.", cls=Commands, add_completion=True)

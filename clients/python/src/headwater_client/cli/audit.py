@@ -1,34 +1,32 @@
 """``headwater audit``."""
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from headwater_client.cli import words
-from headwater_client.cli.words import group
+from headwater_client.cli import options
+from headwater_client.cli.options import group
 
 app = group("Who did what to which object.")
 
 Key = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--key", metavar="FID", help="Only what was done with that API key.", show_default=False),
 ]
 Action = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--action", metavar="NAME", help="Only that action, such as delete_task.", show_default=False),
 ]
 Type = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--type", metavar="NAME", help="Only objects of that type, such as streams.", show_default=False),
 ]
-About = Annotated[Optional[str], typer.Option("--object", metavar="FID", help="Only that object.", show_default=False)]
+About = Annotated[str | None, typer.Option("--object", metavar="FID", help="Only that object.", show_default=False)]
 Since = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--since", metavar="MOMENT", help="Then or later, such as 2026-03-01T00:00Z.", show_default=False),
 ]
-Until = Annotated[Optional[str], typer.Option("--until", metavar="MOMENT", help="Before then.", show_default=False)]
+Until = Annotated[str | None, typer.Option("--until", metavar="MOMENT", help="Before then.", show_default=False)]
 
 
 @app.command()
@@ -40,18 +38,18 @@ def audit(
     about: About = None,
     since: Since = None,
     until: Until = None,
-    limit: words.Limit = 50,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    limit: options.Limit = 50,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """List who did what to which object, newest first."""
-    from headwater_client.answers import AuditEntry  # noqa: PLC0415 - help need not wait for it
-    from headwater_client.cli import access, lists, output  # noqa: PLC0415 - likewise
+    from headwater_client.cli import access, output, table  # noqa: PLC0415 - likewise
     from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
+    from headwater_client.models.results import AuditEntry  # noqa: PLC0415 - help need not wait for it
 
     wanted = {"key": key, "action": action, "type": type_, "object": about, "since": since, "until": until}
     with access.connected(url) as headwater:
-        entries = output.first(lists.first(headwater, "/audit", AuditEntry, limit, **wanted), limit)
+        entries = output.first(table.first(headwater, "/audit", AuditEntry, limit, **wanted), limit)
     columns: list[Column[AuditEntry]] = [
         Column("at", lambda entry: f"{entry.at:%Y-%m-%d %H:%M}", is_whole=True),
         Column("who", lambda entry: entry.name),

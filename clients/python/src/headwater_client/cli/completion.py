@@ -1,4 +1,4 @@
-"""What a shell completes of names and fids: asked of the server, quick, and quiet when it fails."""
+"""Shell completion of names and fids, from the server; fast, and silent on errors."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ import os
 import re
 from collections.abc import Iterator
 
-#: Seconds that somebody who pressed the tabulator key waits.
-PATIENCE = 1.0
-#: Objects among which to choose.
+#: Timeout in seconds after pressing Tab.
+TIMEOUT = 1.0
+#: Maximum number of candidates.
 MOST = 1000
 
 
 def crawlers(incomplete: str) -> list[tuple[str, str]]:
-    """Return the crawlers whose name or fid begins so."""
-    return _begun("crawlers", incomplete)
+    """Return the crawlers whose name or fid starts with the given text."""
+    return _matching("crawlers", incomplete)
 
 
 def streams(incomplete: str) -> list[tuple[str, str]]:
     """Return the streams."""
-    return _begun("streams", incomplete)
+    return _matching("streams", incomplete)
 
 
 def externals(incomplete: str) -> list[tuple[str, str]]:
     """Return the Externals."""
-    return _begun("externals", incomplete)
+    return _matching("externals", incomplete)
 
 
 def tasks(incomplete: str) -> list[tuple[str, str]]:
     """Return the tasks, newest first."""
-    return _begun("tasks", incomplete)
+    return _matching("tasks", incomplete)
 
 
 def webhooks(incomplete: str) -> list[tuple[str, str]]:
     """Return the webhooks."""
-    return _begun("webhooks", incomplete)
+    return _matching("webhooks", incomplete)
 
 
-def _begun(kind: str, incomplete: str) -> list[tuple[str, str]]:
+def _matching(kind: str, incomplete: str) -> list[tuple[str, str]]:
     try:
         found = list(_choices(kind))
-    except Exception:  # noqa: BLE001 - whatever it is, a line that is being typed is no place to tell
+    except Exception:  # noqa: BLE001 - completion must not print errors
         return []
     return [(word, help_) for word, help_ in found if word.startswith(incomplete)]
 
@@ -54,7 +54,7 @@ def _choices(kind: str) -> Iterator[tuple[str, str]]:
     answer = httpx.get(
         f"{settled.url}/{kind}?limit={MOST}",
         headers={"Authorization": f"Bearer {settled.key}"},
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
     )
     for each in answer.raise_for_status().json()["payload"]:
         name = each["meta"].get("name")
@@ -64,6 +64,6 @@ def _choices(kind: str) -> Iterator[tuple[str, str]]:
 
 
 def _word(name: str) -> str:
-    """Return a name as it is typed; bash takes what it is given as it is, other shells quote it."""
+    """Return a name as typed in the shell: escaped for bash; other shells quote it themselves."""
     is_bash = os.environ.get("_HEADWATER_COMPLETE", "").endswith("bash")
     return re.sub(r"([^\w@%+=:,./-])", r"\\\1", name) if is_bash else name

@@ -1,24 +1,14 @@
 """``headwater crawlers``."""
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
-from enum import Enum
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
-from headwater_client.cli import completion, words
-from headwater_client.cli.endings import Code, Refusal
-from headwater_client.cli.words import group
+from headwater_client.cli import completion, crawler_changes, options
+from headwater_client.cli.errors import CliError, ExitCode
+from headwater_client.cli.options import Publish, group
 
 app = group("Externals set up to feed a stream.")
-
-
-class Publish(str, Enum):
-    """When documents show."""
-
-    LIVE = "live"
-    ON_SUCCESS = "on_success"
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What it is called.")]
@@ -28,31 +18,26 @@ Of = Annotated[
         "--external", "-e", metavar="EXTERNAL", help="The External's fid or name.", autocompletion=completion.externals
     ),
 ]
-Into = Annotated[Optional[str], words.of_stream("The fid or name of the stream that it feeds.", "-s")]
+Into = Annotated[str | None, options.of_stream("The fid or name of the stream that it feeds.", "-s")]
 NewStream = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--new-stream", metavar="NAME", help="Create that stream, and feed it.", show_default=False),
 ]
-Params = Annotated[Optional[list[str]], words.param("A parameter; repeatable. Asks for the others on a terminal.")]
+Params = Annotated[list[str] | None, options.param("A parameter; repeatable. Asks for the others on a terminal.")]
 User = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--credential", metavar="USER", help="Log in as that user; asks for the password.", show_default=False
     ),
 ]
-OfLogin = Annotated[
-    Optional[str],
-    typer.Option("--credential-fid", metavar="FID", help="Of a login at an External with OAuth.", show_default=False),
-]
-PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password of --credential from stdin.")]
 When = Annotated[
-    Optional[Publish],
+    Publish | None,
     typer.Option(
         "--publish", help="Show documents as they come (live, unless said), or when a task is done.", show_default=False
     ),
 ]
 Timeout = Annotated[
-    Optional[int],
+    int | None,
     typer.Option(
         "--timeout",
         metavar="SECONDS",
@@ -63,14 +48,14 @@ Timeout = Annotated[
 
 
 @app.command("list")
-def list_crawlers(*, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def list_crawlers(*, limit: options.Limit = 50, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """List crawlers, newest first."""
-    from headwater_client.cli import access, lists, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, output, table  # noqa: PLC0415 - help need not wait for it
     from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
-    from headwater_client.objects import Crawler  # noqa: PLC0415 - likewise
+    from headwater_client.models.objects import Crawler  # noqa: PLC0415 - likewise
 
     with access.connected(url) as headwater:
-        crawlers = output.first(lists.first(headwater, "/crawlers", Crawler, limit), limit)
+        crawlers = output.first(table.first(headwater, "/crawlers", Crawler, limit), limit)
         called: dict[str, Any] = {}
         if crawlers.items and output.is_for_people(as_json=as_json):
             called = {each.fid: each.name for each in headwater.streams.list()}
@@ -84,12 +69,12 @@ def list_crawlers(*, limit: words.Limit = 50, url: words.Url = None, as_json: wo
 
 
 @app.command()
-def show(crawler: words.Crawler, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def show(crawler: options.Crawler, *, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """Show a crawler."""
-    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup, output  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        found = names.crawler(headwater, crawler)
+        found = lookup.crawler(headwater, crawler)
         called: dict[str, str] = {}
         if output.is_for_people(as_json=as_json):
             around = (headwater.externals.get(found.external), headwater.streams.get(found.stream))
@@ -105,36 +90,43 @@ def create(
     stream: Into = None,
     new_stream: NewStream = None,
     param: Params = None,
-    version: words.Version = None,
+    version: options.Version = None,
     credential: User = None,
-    credential_fid: OfLogin = None,
-    password_stdin: PasswordStdin = False,
+    credential_fid: options.OfLogin = None,
+    password_stdin: options.PasswordStdin = False,
     publish: When = None,
+    mode: options.RunMode = None,
+    scope: options.RunScope = None,
     timeout: Timeout = None,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Set up an External to feed a stream.
 
     On a terminal it asks for the parameters that are not given, and for the credential if the External wants one.
     """
-    from headwater_client.cli import access, credentials, names, output, parameters  # noqa: PLC0415 - likewise
-    from headwater_client.cli.pairs import create_both  # noqa: PLC0415 - likewise
+    from headwater_client.cli import access, credentials, lookup, output, parameters  # noqa: PLC0415 - likewise
+    from headwater_client.cli.create import create_both  # noqa: PLC0415 - likewise
 
     if (stream is None) == (new_stream is None):
-        raise Refusal("say which stream: --stream STREAM, or --new-stream NAME", code=Code.USAGE)
+        raise CliError("say which stream: --stream STREAM, or --new-stream NAME", code=ExitCode.USAGE)
     with access.connected(url) as headwater:
-        of = names.to_run(headwater, names.external(headwater, external), version)
+        of = lookup.to_run(headwater, lookup.external(headwater, external), version)
         fields: dict[str, Any] = {
             "params": parameters.completed(of.parameters, parameters.values(of.parameters, param or [])),
             "credential": credentials.named(headwater, of, credential_fid)
             or credentials.asked(of, credential, from_stdin=password_stdin),
             "timeout": timeout,
             "publish": None if publish is None else publish.value,
+            "mode": None if mode is None else mode.value,
+            "scope": scope,
             "version": version,
         }
         if new_stream is None:
-            made = headwater.crawlers.create(of, names.stream(headwater, stream or ""), name, **fields)
+            made = headwater.crawlers.create(of, lookup.stream(headwater, stream or ""), name, **fields)
         else:
             made = create_both(headwater, new_stream, lambda into: headwater.crawlers.create(of, into, name, **fields))
         output.answer_made(made, "Crawler", as_json=as_json)
+
+
+app.add_typer(crawler_changes.app)

@@ -1,4 +1,4 @@
-"""The credential with which an External logs in somewhere."""
+"""Credentials of crawlers: chosen from logins, or prompted for."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from headwater_client.cli.asking import can_ask
-from headwater_client.cli.endings import Code, Refusal, harmless
-from headwater_client.cli.finishing import told
+from headwater_client.cli.errors import CliError, ExitCode, harmless
+from headwater_client.cli.login_wait import describe
+from headwater_client.cli.prompts import can_ask
 
 if TYPE_CHECKING:
     from headwater_client.headwater import Headwater
-    from headwater_client.objects import External
+    from headwater_client.models.objects import External
 
 
 def named(headwater: Headwater, external: External, fid: str | None) -> dict[str, str] | None:
-    """Return the credential of a login that is named, asked for where it is not; None if the External wants none.
+    """Return the OAuth credential given by ``fid``, or chosen at a prompt; None if the External uses none.
 
     Raises:
-        Refusal: nobody can be asked, or there is none.
+        CliError: there is no terminal for a prompt, or no credential.
     """
     if fid is not None:
         return {"fid": fid}
@@ -28,12 +28,12 @@ def named(headwater: Headwater, external: External, fid: str | None) -> dict[str
         return None
     login = f"'headwater externals login {external.fid}' makes one"
     if not can_ask():
-        raise Refusal(f"this External wants a login's credential: --credential-fid FID; {login}", code=Code.USAGE)
+        raise CliError(f"this External wants a login's credential: --credential-fid FID; {login}", code=ExitCode.USAGE)
     there = list(headwater.externals.credentials(external))
     if not there:
-        raise Refusal(f"this External wants a login's credential, and has none; {login}")
+        raise CliError(f"this External wants a login's credential, and has none; {login}")
     for number, each in enumerate(there, start=1):
-        sys.stderr.write(harmless(f"{number}  {each.fid}  {told(each)}") + "\n")
+        sys.stderr.write(harmless(f"{number}  {each.fid}  {describe(each)}") + "\n")
     number = 0
     while not 1 <= number <= len(there):
         number = int(typer.prompt("Credential", type=int, default=1, err=True))
@@ -41,21 +41,21 @@ def named(headwater: Headwater, external: External, fid: str | None) -> dict[str
 
 
 def asked(external: External, user: str | None, *, from_stdin: bool) -> dict[str, str] | None:
-    """Return user and password, asked for where they are not given; None if the External wants none.
+    """Return user and password, prompting for what is missing; None if the External uses none.
 
     Raises:
-        Refusal: nobody can be asked.
+        CliError: there is no terminal for a prompt.
     """
     if user is None and external.credential != "basic":
         return None
     if user is None:
         if not can_ask():
-            raise Refusal("this External wants a credential: --credential USER --password-stdin", code=Code.USAGE)
+            raise CliError("this External wants a credential: --credential USER --password-stdin", code=ExitCode.USAGE)
         user = str(typer.prompt("User", err=True))
     if from_stdin:
         password = sys.stdin.readline().rstrip("\r\n")
     elif can_ask():
         password = str(typer.prompt("Password", hide_input=True, err=True))
     else:
-        raise Refusal("nobody can be asked for the password here: --password-stdin reads it", code=Code.USAGE)
+        raise CliError("nobody can be asked for the password here: --password-stdin reads it", code=ExitCode.USAGE)
     return {"user": user, "password": password}

@@ -1,25 +1,23 @@
 """``headwater events``."""
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
 from datetime import datetime
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from headwater_client.cli import words
-from headwater_client.cli.words import group
+from headwater_client.cli import options
+from headwater_client.cli.options import group
 
 app = group("What happens.")
 
-OfStream = Annotated[Optional[str], words.of_stream("Only about that stream.")]
-OfCrawler = Annotated[Optional[str], words.of_crawler("Only about that crawler.")]
-OfTask = Annotated[Optional[str], words.of_task("Only about that task.")]
+OfStream = Annotated[str | None, options.of_stream("Only about that stream.")]
+OfCrawler = Annotated[str | None, options.of_crawler("Only about that crawler.")]
+OfTask = Annotated[str | None, options.of_task("Only about that task.")]
 Types = Annotated[
-    Optional[list[str]], words.of_types("Only of that type, such as task.done, or task for all of tasks; repeatable.")
+    list[str] | None, options.of_types("Only of that type, such as task.done, or task for all of tasks; repeatable.")
 ]
 Since = Annotated[
-    Optional[datetime],
+    datetime | None,
     typer.Option(
         "--since",
         metavar="MOMENT",
@@ -28,8 +26,10 @@ Since = Annotated[
     ),
 ]
 Behind = Annotated[
-    Optional[int],
-    typer.Option("--behind", metavar="ID", min=0, help="Behind that event; 0 is all that is kept.", show_default=False),
+    int | None,
+    typer.Option(
+        "--behind", metavar="ID", min=0, help="Start after this event; 0 = oldest retained.", show_default=False
+    ),
 ]
 NoFollow = Annotated[bool, typer.Option("--no-follow", help="End with what there is, instead of waiting for more.")]
 
@@ -44,23 +44,23 @@ def events(
     since: Since = None,
     behind: Behind = None,
     no_follow: NoFollow = False,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show what happens, as it happens, until Ctrl-C.
 
-    That is each change of a task, stream, crawler or External. Elsewhere than on a terminal, each is a line of JSON.
+    That is each change of a task, stream, crawler or External. When piped, each is a line of JSON.
     """
-    from headwater_client.cli import access, happenings, names, running  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, event_feed, follow, lookup  # noqa: PLC0415 - help need not wait for it
 
-    with access.opened(access.access(url), patience=running.PATIENCE) as headwater:
-        told = headwater.events(
-            stream=None if stream is None else names.stream(headwater, stream),
-            crawler=None if crawler is None else names.crawler(headwater, crawler),
-            task=None if task is None else names.task(headwater, task),
+    with access.opened(access.access(url), retry_for=follow.RETRY_FOR) as headwater:
+        found = headwater.events(
+            stream=None if stream is None else lookup.stream(headwater, stream),
+            crawler=None if crawler is None else lookup.crawler(headwater, crawler),
+            task=None if task is None else lookup.task(headwater, task),
             type=type_,
             since=None if since is None else since.astimezone(),
             last_event_id=behind,
             follow=not no_follow,
         )
-        happenings.answer(told, as_json=as_json)
+        event_feed.answer(found, as_json=as_json)

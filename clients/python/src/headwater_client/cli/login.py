@@ -1,25 +1,23 @@
 """``headwater login`` and ``headwater logout``."""
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
 import os
 import sys
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from headwater_client.cli import access
 from headwater_client.cli.access import Access
-from headwater_client.cli.asking import can_ask
-from headwater_client.cli.endings import Code, Refusal
+from headwater_client.cli.errors import CliError, ExitCode
 from headwater_client.cli.logins import Logins
-from headwater_client.cli.words import group
+from headwater_client.cli.options import group
+from headwater_client.cli.prompts import can_ask
 
 app = group("Log in and out.")
 
-At = Annotated[Optional[str], typer.Argument(metavar="URL", help="Where Headwater is.", show_default=False)]
+At = Annotated[str | None, typer.Argument(metavar="URL", help="Where Headwater is.", show_default=False)]
 KeyStdin = Annotated[bool, typer.Option("--key-stdin", help="Read the key from stdin.")]
-#: No task, so that looking for it only tells what a key may do.
+#: A fid that does not exist; requests for it only test the key's scopes.
 _NOTHING = "0" * 32
 
 
@@ -48,7 +46,7 @@ def logout(url: At = None) -> None:
     logins = Logins.read()
     at = access.checked(url) if url else logins.present
     if at is None or at not in logins.keys:
-        raise Refusal(f"there is no login for {at}" if at else "there is no login")
+        raise CliError(f"there is no login for {at}" if at else "there is no login")
     del logins.keys[at]
     if logins.present == at:
         logins.present = next(reversed(list(logins.keys)), None)
@@ -65,15 +63,15 @@ def _key(*, from_stdin: bool) -> str:
     elif can_ask():
         key = typer.prompt("Key", hide_input=True, err=True)
     else:
-        raise Refusal(f"there is no key: give it by --key-stdin or {access.KEY}", code=Code.USAGE)
+        raise CliError(f"there is no key: give it by --key-stdin or {access.KEY}", code=ExitCode.USAGE)
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable():
-        raise Refusal("this is no key: it is empty, or has characters that no key has", code=Code.USAGE)
+        raise CliError("this is no key: it is empty, or has characters that no key has", code=ExitCode.USAGE)
     return key
 
 
 def _may_write(settled: Access) -> bool:
-    """Tell whether a key may write; raises if it may not even read."""
+    """Return whether a key may write; raises if it may not even read."""
     from headwater_client.errors import NotAllowed, NotFound  # noqa: PLC0415 - help need not wait for it
 
     with access.opened(settled) as headwater:

@@ -1,4 +1,4 @@
-"""The logins that are kept: a file in the user's configuration directory that only the user can read."""
+"""Stored logins: a file in the user's configuration directory, readable only by the user."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater_client.cli.endings import Refusal
+from headwater_client.cli.errors import CliError
 
 
 def kept_at() -> Path:
-    """Return the file."""
+    """Return the path of the file."""
     from platformdirs import user_config_dir  # noqa: PLC0415 - help need not wait for it
 
     return Path(user_config_dir("headwater", appauthor=False)) / "login.json"
@@ -21,19 +21,19 @@ def kept_at() -> Path:
 
 @dataclass
 class Logins:
-    """Keys, each for the Headwater that it was tried with."""
+    """API keys by server."""
 
     #: The URL of the latest login.
     present: str | None = None
-    #: By URL.
+    #: Keys by URL.
     keys: dict[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def read(cls) -> Logins:
-        """Return those that are kept.
+        """Read the stored logins.
 
         Raises:
-            Refusal: the file is broken.
+            CliError: the file is corrupt.
         """
         file = kept_at()
         try:
@@ -42,14 +42,14 @@ class Logins:
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Refusal(f"{file} cannot be read ({error}): delete it, and log in again") from error
+            raise CliError(f"{file} cannot be read ({error}): delete it, and log in again") from error
 
     def write(self) -> Path:
-        """Keep them, in one step, and return the file."""
+        """Write them atomically, and return the path."""
         file = kept_at()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.parent.chmod(0o700)
-        # Made with 0600, and not there by its name before it is whole.
+        # A temporary file, created with mode 0600, and renamed once complete.
         handle, part = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
             with os.fdopen(handle, "w") as written:

@@ -1,29 +1,29 @@
-"""What commands answer: tables for people, JSON for programs."""
+"""Output of commands: tables on a terminal, JSON otherwise."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import islice
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import typer
 from rich.cells import cell_len, set_cell_size
 
-from headwater_client.cli.endings import complain, harmless
+from headwater_client.cli.errors import complain, harmless
 
 if TYPE_CHECKING:
-    from headwater_client.objects import Object, Record
+    from headwater_client.models.objects import Object, Record
 
     R = TypeVar("R", bound=Record)
 
 T = TypeVar("T")
 
-#: Characters that a column has at least, and that stand beside the values of an object.
+#: Minimum width of a column, and the width reserved for field names beside an object's values.
 NARROWEST = 8
 MARGIN = 20
 
@@ -32,7 +32,7 @@ _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 def is_for_people(*, as_json: bool) -> bool:
-    """Tell whether the answer goes to a terminal, and no JSON is asked for."""
+    """Return whether to print for people: stdout is a terminal, and ``--json`` is not set."""
     return not as_json and sys.stdout.isatty()
 
 
@@ -42,10 +42,10 @@ class Column(Generic[T]):
 
     title: str
     cell: Callable[[T], object]
-    #: Shown whole, whatever the width: it is there to be copied.
+    #: Never truncated, so that it can be copied.
     is_whole: bool = False
     is_number: bool = False
-    #: Left away where it is empty in all rows.
+    #: Omitted if empty in all rows.
     may_be_empty: bool = False
 
 
@@ -54,19 +54,19 @@ class Some(Generic[T]):
     """The first items of a list."""
 
     items: Sequence[T]
-    #: Whether it has more than these.
+    #: Whether the list has more items.
     has_more: bool
 
 
 def first(items: Iterable[T], limit: int) -> Some[T]:
-    """Return so many items at most, 0 for all."""
+    """Return at most ``limit`` items; 0 for all."""
     walk = iter(items)
     taken = list(islice(walk, limit) if limit > 0 else walk)
     return Some(taken, has_more=len(taken) == limit > 0 and next(walk, None) is not None)
 
 
 def answer_list(some: Some[R], columns: Sequence[Column[R]], what: str, *, as_json: bool) -> None:
-    """Answer a list: a table, or an array."""
+    """Print a list: a table, or a JSON array."""
     if not is_for_people(as_json=as_json):
         answer_json([row.raw for row in some.items])
         return
@@ -79,12 +79,12 @@ def answer_list(some: Some[R], columns: Sequence[Column[R]], what: str, *, as_js
 
 
 def answer_object(raw: Mapping[str, Any], *, as_json: bool, names: Mapping[str, str] | None = None) -> None:
-    """Answer an object: its fields line by line, or as JSON.
+    """Print an object: one field per line, or JSON.
 
     Args:
-        raw: the object, as it was answered.
-        as_json: whether JSON is asked for.
-        names: of objects that it refers to, by fid.
+        raw: the object's JSON.
+        as_json: whether ``--json`` is set.
+        names: names of referenced objects, by fid.
     """
     if not is_for_people(as_json=as_json):
         answer_json(raw)
@@ -99,48 +99,54 @@ def answer_object(raw: Mapping[str, Any], *, as_json: bool, names: Mapping[str, 
 
 
 def answer_made(made: Object, kind: str, *, as_json: bool) -> None:
-    """Answer an object that was made."""
+    """Print an object that was created."""
     if is_for_people(as_json=as_json):
         typer.echo(f"{kind} {made.fid} ({harmless(made.name or '')}) is created.")
     else:
         answer_json(made.raw)
 
 
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return a value as JSON; with escapes if stdout's encoding is not UTF-8."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-")
+    return json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent)
+
+
 def answer_json(value: object) -> None:
-    """Answer one JSON document."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    """Print a JSON document."""
+    typer.echo(json_text(value, indent=2))
 
 
 def age(moment: datetime | None) -> str:
-    """Return how long ago something was, shortly: ``5m``."""
+    """Return the age of something in short form: ``5m``."""
     if moment is None:
         return ""
-    return span((datetime.now(timezone.utc) - moment).total_seconds())
+    return span((datetime.now(UTC) - moment).total_seconds())
 
 
 def span(seconds: float) -> str:
-    """Return a time, shortly."""
+    """Return a duration in short form."""
     whole = max(int(seconds), 0)
     unit, size = next(((unit, size) for unit, size in _AGES if whole >= size), ("s", 1))
     return f"{whole // size}{unit}"
 
 
 def size(bytes_: float) -> str:
-    """Return a number of bytes for people."""
+    """Return a human-readable number of bytes."""
     for unit in _SIZES:
-        if bytes_ < 1000 or unit == _SIZES[-1]:  # noqa: PLR2004 - as they are counted
+        if bytes_ < 1000 or unit == _SIZES[-1]:  # noqa: PLR2004 - decimal units
             return f"{bytes_:.1f} {unit}" if unit != "B" else f"{bytes_:.0f} B"
         bytes_ /= 1000
     raise AssertionError
 
 
 def many(number: int, thing: str) -> str:
-    """Return a number of things."""
+    """Return a number and a noun, pluralized."""
     return f"{number:,} {thing if number == 1 else thing + 's'}"
 
 
 def _fields(raw: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Return what of an object is not empty, as lines: a name and a text each."""
+    """Return the non-empty fields of an object as names and texts."""
     for name, value in raw.items():
         if isinstance(value, str) and names.get(value):
             yield name, f"{value} ({names[value]})"
@@ -187,7 +193,7 @@ def _print_table(rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
 
 
 def _fit(widths: dict[int, int], elastic: set[int]) -> None:
-    """Make the widest of the columns that may be cut narrower until all fit."""
+    """Shrink the widest elastic columns until the table fits the terminal."""
     spare = get_terminal_size().columns - sum(widths.values()) - 2 * (len(widths) - 1)
     while spare < 0 and elastic:
         widest = max(elastic, key=lambda place: widths[place])

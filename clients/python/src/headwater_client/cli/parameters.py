@@ -1,4 +1,4 @@
-"""A crawler's parameters: read from the command line, or asked for."""
+"""Parameters of a crawler: parsed from the command line, or prompted for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import typer
 
-from headwater_client.cli.asking import can_ask
-from headwater_client.cli.endings import Code, Refusal, harmless
+from headwater_client.cli.errors import CliError, ExitCode, harmless
+from headwater_client.cli.prompts import can_ask
 
 Parameter = Mapping[str, Any]
 
@@ -22,10 +22,10 @@ _TEXTS = {"string", "password", "location"}
 
 
 def values(parameters: Sequence[Parameter], said: Sequence[str]) -> dict[str, Any]:
-    """Return what ``NAME=VALUE`` words say, as values of the types that an External's parameters have.
+    """Parse ``NAME=VALUE`` arguments into values of the parameters' types.
 
     Raises:
-        Refusal: a word says nothing that can be; all that are wrong are told.
+        CliError: arguments are invalid; lists all of them.
     """
     known = {parameter["name"]: parameter for parameter in parameters}
     found: dict[str, Any] = {}
@@ -42,15 +42,15 @@ def values(parameters: Sequence[Parameter], said: Sequence[str]) -> dict[str, An
             except ValueError as error:
                 wrong.append(f"--param {name}: {error}")
     if wrong:
-        raise Refusal(*wrong, code=Code.USAGE)
+        raise CliError(*wrong, code=ExitCode.USAGE)
     return found
 
 
 def completed(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with those that are not given, asked of whoever is there.
+    """Return the values, completed by prompts for missing ones.
 
     Raises:
-        Refusal: nobody is, and some are required.
+        CliError: there is no terminal for a prompt, and some are required.
     """
     left = [parameter for parameter in parameters if parameter["name"] not in given]
     if can_ask():
@@ -58,18 +58,18 @@ def completed(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict
         return {**given, **{name: value for name, value in asked.items() if value is not None}}
     missing = [each for each in left if each.get("req") and each.get("default") is None]
     if missing:
-        raise Refusal(
+        raise CliError(
             *(f"parameter {each['name']!r} is missing: --param {each['name']}={_kind(each)}" for each in missing),
-            code=Code.USAGE,
+            code=ExitCode.USAGE,
         )
     return dict(given)
 
 
 def value_of(parameter: Parameter, text: str) -> Any:
-    """Return what a text says, as a value of a parameter's type.
+    """Parse a text as a value of a parameter's type.
 
     Raises:
-        ValueError: it says none; the message is for people.
+        ValueError: it is invalid; the message is human-readable.
     """
     kind = parameter.get("type", "string")
     value: Any = text
@@ -128,12 +128,12 @@ def _matches(pattern: str, value: str) -> bool:
     try:
         return re.search(pattern, value) is not None
     except re.error:
-        return True  # it is of another dialect, and the server's matter
+        return True  # of another regex dialect; the server checks it
 
 
 def _is_date(text: str) -> bool:
     try:
-        datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+        datetime.fromisoformat(text.upper())
     except ValueError:
         return False
     return True
@@ -145,7 +145,7 @@ def choices(parameter: Parameter) -> list[str]:
 
 
 def _kind(parameter: Parameter) -> str:
-    """Return what a value may be, for people."""
+    """Describe the allowed values."""
     kind = str(parameter.get("type", "string"))
     options = choices(parameter)
     if options:
@@ -159,7 +159,7 @@ def _kind(parameter: Parameter) -> str:
 
 
 def _ask(parameter: Parameter) -> Any:
-    """Ask until there is a value that can be; None if none is given and none is needed."""
+    """Prompt until a valid value is given; None if it is optional and left empty."""
     kind = parameter.get("type", "string")
     default: Any = parameter.get("default")
     _explain(parameter)
@@ -187,7 +187,7 @@ def _ask(parameter: Parameter) -> Any:
 
 
 def _shown(default: Any) -> str | None:
-    """Return a default as somebody would type it."""
+    """Return a default as text for a prompt."""
     if isinstance(default, list):
         return ",".join(map(str, cast("list[Any]", default)))
     if isinstance(default, bool):

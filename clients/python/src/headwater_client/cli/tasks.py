@@ -1,20 +1,19 @@
 """``headwater tasks``."""
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
-from enum import Enum
+from datetime import datetime
+from enum import StrEnum
 from itertools import islice
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
-from headwater_client.cli import words
-from headwater_client.cli.words import group
+from headwater_client.cli import options
+from headwater_client.cli.options import group
 
 app = group("Runs of crawlers: start, watch and undo them.")
 
 
-class State(str, Enum):
+class State(StrEnum):
     """Where a task stands."""
 
     NEW = "new"
@@ -25,42 +24,84 @@ class State(str, Enum):
     STOPPED = "stopped"
 
 
-InState = Annotated[Optional[State], typer.Option("--state", help="Only those in that state.", show_default=False)]
-OfCrawler = Annotated[Optional[str], words.of_crawler("Only those of that crawler.")]
-OfStream = Annotated[Optional[str], words.of_stream("Only those that write to that stream.")]
+class Op(StrEnum):
+    """What a task did to a document."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+
+
+class Order(StrEnum):
+    """By what a list of tasks is sorted."""
+
+    NEWEST = "-created_at"
+    OLDEST = "created_at"
+    STARTED = "-started_at"
+    ENDED = "-ended_at"
+    LONGEST = "-duration"
+    SHORTEST = "duration"
+    MOST_DOCS = "-docs"
+    FEWEST_DOCS = "docs"
+
+
+InStates = Annotated[
+    list[State] | None, typer.Option("--state", help="Only those in that state; repeatable.", show_default=False)
+]
+StartedSince = Annotated[
+    datetime | None, options.point_in_time("--since", help="Started then or later: 12h, 2026-03-01.")
+]
+StartedUntil = Annotated[datetime | None, options.point_in_time("--until", help="Started before then.")]
+EndedSince = Annotated[datetime | None, options.point_in_time("--ended-since", help="Ended then or later.")]
+Sorted = Annotated[
+    Order, typer.Option("--sort", help="With -, highest first; by end and duration only those that have ended.")
+]
+OfCrawler = Annotated[str | None, options.of_crawler("Only those of that crawler.")]
+OfStream = Annotated[str | None, options.of_stream("Only those that write to that stream.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Wait until it ends; the exit code says how.")]
 OfAttempt = Annotated[
-    Optional[int], typer.Option("--attempt", metavar="N", help="Of that attempt.", show_default="the present one")
+    int | None, typer.Option("--attempt", metavar="N", help="Of that attempt.", show_default="the present one")
 ]
+WithOp = Annotated[Op | None, typer.Option("--op", help="The documents, before and after.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
-#: Crawlers whose names a list shows.
+#: Maximum number of crawlers whose names are looked up for a list.
 NAMED = 1000
 
 
 @app.command("list")
 def list_tasks(
     *,
-    state: InState = None,
+    state: InStates = None,
     crawler: OfCrawler = None,
     stream: OfStream = None,
-    limit: words.Limit = 50,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    since: StartedSince = None,
+    until: StartedUntil = None,
+    ended_since: EndedSince = None,
+    sort: Sorted = Order.NEWEST,
+    limit: options.Limit = 50,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """List tasks, newest first."""
-    from headwater_client.cli import access, lists, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client import resource  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup, output, table  # noqa: PLC0415 - likewise
     from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
-    from headwater_client.objects import Task  # noqa: PLC0415 - likewise
+    from headwater_client.models.objects import Task  # noqa: PLC0415 - likewise
 
     with access.connected(url) as headwater:
-        found = lists.first(
+        found = table.first(
             headwater,
             "/tasks",
             Task,
             limit,
-            state=None if state is None else state.value,
-            crawler=None if crawler is None else names.crawler(headwater, crawler).fid,
-            stream=None if stream is None else names.stream(headwater, stream).fid,
+            state=",".join(state) if state else None,
+            since=resource.moment(since),
+            until=resource.moment(until),
+            ended_since=resource.moment(ended_since),
+            sort=None if sort is Order.NEWEST else sort.value,
+            crawler=None if crawler is None else lookup.crawler(headwater, crawler).fid,
+            stream=None if stream is None else lookup.stream(headwater, stream).fid,
         )
         tasks = output.first(found, limit)
         called: dict[str, Any] = {}
@@ -70,6 +111,7 @@ def list_tasks(
         Column("task", lambda task: task.fid, is_whole=True),
         Column("state", lambda task: "deleted" if task.removed_at else task.state, is_whole=True),
         Column("documents", lambda task: f"{task.docs:,}", is_number=True),
+        Column("took", lambda task: task.duration and output.span(task.duration), is_number=True, may_be_empty=True),
         Column("age", lambda task: output.age(task.started_at), is_number=True),
         Column("crawler", lambda task: called.get(task.crawler) or task.crawler),
         Column("message", lambda task: task.message, may_be_empty=True),
@@ -78,79 +120,83 @@ def list_tasks(
 
 
 @app.command()
-def show(task: words.Task, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def show(task: options.Task, *, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """Show a task."""
-    from headwater_client.cli import access, names, running  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, follow, lookup  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        running.show(headwater, names.task(headwater, task), as_json=as_json)
+        follow.show(headwater, lookup.task(headwater, task), as_json=as_json)
 
 
 @app.command()
 def start(
-    crawler: words.Crawler,
+    crawler: options.Crawler,
     *,
-    param: words.Params = None,
-    version: words.Version = None,
+    param: options.Params = None,
+    version: options.Version = None,
+    mode: options.RunMode = None,
+    scope: options.RunScope = None,
     watch: Watch = False,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Start a run of a crawler.
 
     Of a crawler without a server it answers, this once, where a script uploads; 'headwater push' does all of it.
     """
-    from headwater_client.cli import access, names, parameters, running  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, follow, lookup, parameters  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        fed = names.crawler(headwater, crawler)
-        external = names.to_run(headwater, headwater.externals.get(fed.external), version)
+        fed = lookup.crawler(headwater, crawler)
+        external = lookup.to_run(headwater, headwater.externals.get(fed.external), version)
         values = parameters.values(external.parameters, param or [])
-        running.follow(headwater, headwater.tasks.create(fed, values, version=version), watch=watch, as_json=as_json)
+        as_what = None if mode is None else mode.value
+        begun = headwater.tasks.create(fed, values, version=version, mode=as_what, scope=scope)
+        follow.follow(headwater, begun, watch=watch, as_json=as_json)
 
 
 @app.command()
 def retry(
-    task: words.Task,
+    task: options.Task,
     *,
-    param: words.Params = None,
-    version: words.Version = None,
+    param: options.Params = None,
+    version: options.Version = None,
     watch: Watch = False,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Run a task again, as its next attempt.
 
     What the former attempt brought is replaced when this one is done.
     """
-    from headwater_client.cli import access, names, parameters, running  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, follow, lookup, parameters  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        former = names.task(headwater, task)
-        external = names.to_run(headwater, headwater.externals.get(former.external), version)
+        former = lookup.task(headwater, task)
+        external = lookup.to_run(headwater, headwater.externals.get(former.external), version)
         values = parameters.values(external.parameters, param or [])
-        running.follow(headwater, headwater.tasks.retry(former, values, version=version), watch=watch, as_json=as_json)
+        follow.follow(headwater, headwater.tasks.retry(former, values, version=version), watch=watch, as_json=as_json)
 
 
 @app.command()
-def watch(task: words.Task, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def watch(task: options.Task, *, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """Wait until a task ends, and show how it stands meanwhile.
 
     The exit code says how it ended.
     """
-    from headwater_client.cli import access, names, running  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, follow, lookup  # noqa: PLC0415 - help need not wait for it
 
-    with access.opened(access.access(url), patience=running.PATIENCE) as headwater:
-        running.watch_to_end(headwater, names.task(headwater, task), as_json=as_json)
+    with access.opened(access.access(url), retry_for=follow.RETRY_FOR) as headwater:
+        follow.watch_to_end(headwater, lookup.task(headwater, task), as_json=as_json)
 
 
 @app.command()
-def stop(task: words.Task, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def stop(task: options.Task, *, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """End an open task, and keep its documents."""
-    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup, output  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        stopped = headwater.tasks.stop(names.task(headwater, task))
+        stopped = headwater.tasks.stop(lookup.task(headwater, task))
         if output.is_for_people(as_json=as_json):
             typer.echo(f"Task {stopped.fid} is stopped; it keeps {output.many(stopped.docs, 'document')}.")
         else:
@@ -159,58 +205,144 @@ def stop(task: words.Task, *, url: words.Url = None, as_json: words.AsJson = Fal
 
 @app.command()
 def delete(
-    tasks: words.Tasks,
+    tasks: options.Tasks,
     *,
     dry_run: DryRun = False,
-    yes: words.Yes = False,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    yes: options.Yes = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Take tasks out of their stream, as if they had not run.
 
     An open task is stopped. Several of one stream go together, in one version of the stream. 'restore' brings them
     back.
     """
-    from headwater_client.cli import access, undoing  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, revert  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        undoing.delete(headwater, tasks, dry_run=dry_run, yes=yes, as_json=as_json)
+        revert.delete(headwater, tasks, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
 def restore(
-    tasks: words.Tasks, *, dry_run: DryRun = False, url: words.Url = None, as_json: words.AsJson = False
+    tasks: options.Tasks, *, dry_run: DryRun = False, url: options.Url = None, as_json: options.AsJson = False
 ) -> None:
     """Put deleted tasks back, each at its place in the order."""
-    from headwater_client.cli import access, undoing  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, revert  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        undoing.restore(headwater, tasks, dry_run=dry_run, as_json=as_json)
+        revert.restore(headwater, tasks, dry_run=dry_run, as_json=as_json)
+
+
+class Level(StrEnum):
+    """How much a line of a log matters."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+OfLevel = Annotated[
+    Level | None, typer.Option("--level", "-l", help="Only lines of that level or above.", show_default=False)
+]
+Containing = Annotated[
+    str | None, typer.Option("--containing", metavar="TEXT", help="Only lines that contain it.", show_default=False)
+]
+Tail = Annotated[int, typer.Option("--tail", "-n", metavar="N", help="The last lines, so many; 0 = all.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Print lines as they come, until the run is over.")]
+
+
+@app.command()
+def log(
+    task: options.Task,
+    *,
+    attempt: OfAttempt = None,
+    level: OfLevel = None,
+    containing: Containing = None,
+    tail: Tail = 100,
+    follow: Follow = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Print the log of a task."""
+    from headwater_client.cli import access, logs, lookup  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        logs.show(
+            headwater,
+            lookup.task(headwater, task),
+            attempt=attempt,
+            level=level,
+            q=containing,
+            tail=tail,
+            follow=follow,
+            as_json=as_json,
+        )
 
 
 @app.command()
 def rejects(
-    task: words.Task,
+    task: options.Task,
     *,
     attempt: OfAttempt = None,
-    limit: words.Limit = 50,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    limit: options.Limit = 50,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """List what lenient uploads left aside of a task."""
-    from headwater_client.cli import access, names, rejected  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import rejects as cli_rejects  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        rejected.show(headwater, names.task(headwater, task), attempt=attempt, limit=limit, as_json=as_json)
+        cli_rejects.show(headwater, lookup.task(headwater, task), attempt=attempt, limit=limit, as_json=as_json)
 
 
 @app.command()
-def replay(task: words.Task, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def replay(task: options.Task, *, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """Try again what lenient uploads left aside.
 
     What matches the External now joins the task: its published version counts, or else the newest.
     """
-    from headwater_client.cli import access, names, rejected  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import rejects as cli_rejects  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        rejected.replay(headwater, names.task(headwater, task), as_json=as_json)
+        cli_rejects.replay(headwater, lookup.task(headwater, task), as_json=as_json)
+
+
+@app.command()
+def diff(
+    task: options.Task,
+    *,
+    op: WithOp = None,
+    limit: options.Limit = 50,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show how a task changed its stream.
+
+    With --op the documents; when piped, each is a line of JSON.
+    """
+    from headwater_client.cli import access, change_lines, lookup  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        found = lookup.task(headwater, task)
+        if op is None:
+            change_lines.answer_counts(found, headwater.tasks.diff(found), as_json=as_json)
+        else:
+            change_lines.answer_differences(headwater, found, op.value, limit, as_json=as_json)
+
+
+@app.command()
+def publish(task: options.Task, *, url: options.Url = None, as_json: options.InJson = False) -> None:
+    """Publish a task that is done and that a gate has held back."""
+    from headwater_client.cli import access, lookup, output  # noqa: PLC0415 - help need not wait for it
+
+    with access.connected(url) as headwater:
+        published = headwater.tasks.publish(lookup.task(headwater, task))
+        if as_json:
+            output.answer_json(published.raw)
+        else:
+            typer.echo(f"Task {published.fid} is published, with {output.many(published.docs, 'document')}.")

@@ -1,21 +1,19 @@
 """``headwater webhooks``."""
 
-# Annotations are not put off: on Python 3.9 typer does not resolve them.
-
 from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import Annotated, Any, Optional
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
-from headwater_client.cli import words
-from headwater_client.cli.endings import Code
-from headwater_client.cli.words import group
+from headwater_client.cli import options
+from headwater_client.cli.errors import ExitCode
+from headwater_client.cli.options import group
 
-app = group("What happens, posted to others.")
+app = group("Manage webhooks.")
 
 
-class State(str, Enum):
+class State(StrEnum):
     """What became of a delivery."""
 
     PENDING = "pending"
@@ -24,23 +22,23 @@ class State(str, Enum):
 
 
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="The URL to post to.")]
-Name = Annotated[Optional[str], typer.Option("--name", metavar="NAME", help="What it is called.", show_default=False)]
-Types = Annotated[Optional[list[str]], words.of_types("Only events of that type, 'task.done' or 'task.*'; repeatable.")]
-OfStream = Annotated[Optional[str], words.of_stream("Only what is about that stream, by its fid or name.", "-s")]
-OfCrawler = Annotated[Optional[str], words.of_crawler("Only what is about that crawler, by its fid or name.", "-c")]
-InState = Annotated[Optional[State], typer.Option("--state", help="Only those in that state.", show_default=False)]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What it is called.", show_default=False)]
+Types = Annotated[list[str] | None, options.of_types("Only events of that type, 'task.done' or 'task.*'; repeatable.")]
+OfStream = Annotated[str | None, options.of_stream("Only what is about that stream, by its fid or name.", "-s")]
+OfCrawler = Annotated[str | None, options.of_crawler("Only what is about that crawler, by its fid or name.", "-c")]
+InState = Annotated[State | None, typer.Option("--state", help="Only those in that state.", show_default=False)]
 Deliveries = Annotated[list[str], typer.Argument(metavar="DELIVERY", help="Their ids.")]
 
 
 @app.command("list")
-def list_webhooks(*, limit: words.Limit = 50, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def list_webhooks(*, limit: options.Limit = 50, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """List webhooks, newest first."""
-    from headwater_client.cli import access, lists, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, output, table  # noqa: PLC0415 - help need not wait for it
     from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
-    from headwater_client.objects import Webhook  # noqa: PLC0415 - likewise
+    from headwater_client.models.objects import Webhook  # noqa: PLC0415 - likewise
 
     with access.connected(url) as headwater:
-        webhooks = output.first(lists.first(headwater, "/webhooks", Webhook, limit), limit)
+        webhooks = output.first(table.first(headwater, "/webhooks", Webhook, limit), limit)
     columns: list[Column[Webhook]] = [
         Column("webhook", lambda webhook: webhook.fid, is_whole=True),
         Column("name", lambda webhook: webhook.name, may_be_empty=True),
@@ -52,12 +50,12 @@ def list_webhooks(*, limit: words.Limit = 50, url: words.Url = None, as_json: wo
 
 
 @app.command()
-def show(webhook: words.Webhook, *, url: words.Url = None, as_json: words.AsJson = False) -> None:
+def show(webhook: options.Webhook, *, url: options.Url = None, as_json: options.AsJson = False) -> None:
     """Show a webhook; its secret is not shown."""
-    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup, output  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        output.answer_object(names.webhook(headwater, webhook).raw, as_json=as_json)
+        output.answer_object(lookup.webhook(headwater, webhook).raw, as_json=as_json)
 
 
 @app.command()
@@ -68,19 +66,19 @@ def create(
     type_: Types = None,
     stream: OfStream = None,
     crawler: OfCrawler = None,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Have events posted to a URL, and show the secret, once."""
-    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli import access, lookup, output  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
         made = headwater.webhooks.create(
             target,
             name,
             types=type_,
-            stream=None if stream is None else names.stream(headwater, stream),
-            crawler=None if crawler is None else names.crawler(headwater, crawler),
+            stream=None if stream is None else lookup.stream(headwater, stream),
+            crawler=None if crawler is None else lookup.crawler(headwater, crawler),
         )
         if output.is_for_people(as_json=as_json):
             output.answer_made(made, "Webhook", as_json=as_json)
@@ -90,14 +88,14 @@ def create(
 
 
 @app.command()
-def delete(webhook: words.Webhook, *, yes: words.Yes = False, url: words.Url = None) -> None:
+def delete(webhook: options.Webhook, *, yes: options.Yes = False, url: options.Url = None) -> None:
     """Delete a webhook; what waits is not sent any more."""
-    from headwater_client.cli import access, names  # noqa: PLC0415 - help need not wait for it
-    from headwater_client.cli.asking import agreed  # noqa: PLC0415 - likewise
-    from headwater_client.cli.endings import harmless  # noqa: PLC0415 - likewise
+    from headwater_client.cli import access, lookup  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli.errors import harmless  # noqa: PLC0415 - likewise
+    from headwater_client.cli.prompts import agreed  # noqa: PLC0415 - likewise
 
     with access.connected(url) as headwater:
-        found = names.webhook(headwater, webhook)
+        found = lookup.webhook(headwater, webhook)
         agreed(f"Delete webhook {found.fid}, with what is known of its deliveries?", yes=yes)
         headwater.webhooks.delete(found)
         typer.echo(harmless(f"Webhook {found.fid} ({found.name or found.url}) is deleted."))
@@ -105,22 +103,22 @@ def delete(webhook: words.Webhook, *, yes: words.Yes = False, url: words.Url = N
 
 @app.command()
 def deliveries(
-    webhook: words.Webhook,
+    webhook: options.Webhook,
     *,
     state: InState = None,
-    limit: words.Limit = 50,
-    url: words.Url = None,
-    as_json: words.AsJson = False,
+    limit: options.Limit = 50,
+    url: options.Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """List what was or is to be sent, newest first."""
-    from headwater_client.answers import Delivery  # noqa: PLC0415 - help need not wait for it
-    from headwater_client.cli import access, lists, names, output  # noqa: PLC0415 - likewise
+    from headwater_client.cli import access, lookup, output, table  # noqa: PLC0415 - likewise
     from headwater_client.cli.output import Column  # noqa: PLC0415 - likewise
+    from headwater_client.models.results import Delivery  # noqa: PLC0415 - help need not wait for it
 
     with access.connected(url) as headwater:
-        path = f"/webhooks/{names.webhook(headwater, webhook).fid}/deliveries"
+        path = f"/webhooks/{lookup.webhook(headwater, webhook).fid}/deliveries"
         wanted = None if state is None else state.value
-        found = output.first(lists.first(headwater, path, Delivery, limit, state=wanted), limit)
+        found = output.first(table.first(headwater, path, Delivery, limit, state=wanted), limit)
     columns: list[Column[Delivery]] = [
         Column("delivery", lambda each: each.id, is_whole=True),
         Column("age", lambda each: output.age(each.created_at), is_number=True),
@@ -133,29 +131,29 @@ def deliveries(
 
 
 @app.command("test")
-def send_test(webhook: words.Webhook, *, url: words.Url = None, as_json: words.InJson = False) -> None:
+def send_test(webhook: options.Webhook, *, url: options.Url = None, as_json: options.InJson = False) -> None:
     """Send a test now, and tell what came of it.
 
     The exit code is 1 if it did not arrive.
     """
-    from headwater_client.cli import access, names, output  # noqa: PLC0415 - help need not wait for it
-    from headwater_client.cli.endings import Refusal  # noqa: PLC0415 - likewise
+    from headwater_client.cli import access, lookup, output  # noqa: PLC0415 - help need not wait for it
+    from headwater_client.cli.errors import CliError  # noqa: PLC0415 - likewise
 
     with access.connected(url) as headwater:
-        sent = headwater.webhooks.test(names.webhook(headwater, webhook))
+        sent = headwater.webhooks.test(lookup.webhook(headwater, webhook))
         if as_json:
             output.answer_json(sent.raw)
             if sent.state != "delivered":
-                raise typer.Exit(Code.FAILED)
+                raise typer.Exit(ExitCode.FAILED)
         elif sent.state == "delivered":
             attempt = sent.attempts[-1]
             typer.echo(f"Delivered: {attempt['status']} after {attempt['duration_ms']} ms.")
         else:
-            raise Refusal(f"the test did not arrive: {_last_error(sent.attempts)}")
+            raise CliError(f"the test did not arrive: {_last_error(sent.attempts)}")
 
 
 @app.command()
-def replay(deliveries: Deliveries, *, url: words.Url = None) -> None:
+def replay(deliveries: Deliveries, *, url: options.Url = None) -> None:
     """Send deliveries once more, under the same ids."""
     from headwater_client.cli import access  # noqa: PLC0415 - help need not wait for it
 

@@ -1,4 +1,4 @@
-"""The task of a spider's run."""
+"""The Headwater task of a spider's run."""
 
 from __future__ import annotations
 
@@ -25,59 +25,79 @@ _CONTINUES = 102
 
 
 class OpenTask:
-    """A task, and what writes to it."""
+    """An open task and its writer."""
 
     def __init__(self, endpoint: str, token: str | None, writing: Mapping[str, Any]) -> None:
         self._new_writer = functools.partial(TaskWriter, endpoint, token, **writing)
-        self._writer = self._new_writer()
-        # Of many items that wait for room, one does so, and the others for it.
+        self._writer = self._new_writer(on_rejected=_log_rejected)
+        # Of many waiting items, only one occupies a thread.
         self._turn = asyncio.Lock()
 
     @property
     def fid(self) -> str:
-        """The task's."""
+        """The task's fid."""
         return self._writer.fid
 
     @property
     def uploaded(self) -> int:
-        """Documents that are on Headwater's disk."""
+        """Number of documents on Headwater's disk."""
         return self._writer.taken
 
+    @property
+    def rejected(self) -> int:
+        """Number of documents that Headwater has rejected (lenient uploads)."""
+        return self._writer.rejected
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that has ended uploads, if any."""
+        return self._writer.failure
+
+    def log_handler(self, level: str) -> logging.Handler:
+        """Return a handler that sends records to the task's log."""
+        return self._writer.log_handler(level)
+
     async def write_line(self, line: bytes) -> None:
-        """Take a line of JSON, and wait while the upload is behind."""
+        """Write a line of JSON, waiting while the upload is behind (backpressure)."""
         async with self._turn:
             while not self._writer.offer_line(line):
-                await _beside(self._writer.wait_for_room)
+                await _in_own_thread(self._writer.wait_for_room)
 
     async def flush(self) -> None:
-        """Wait until all that was taken is on Headwater's disk."""
-        await _beside(self._writer.flush)
+        """Wait until all written documents are on Headwater's disk."""
+        await _in_own_thread(self._writer.flush)
 
     async def goes_on(self, message: str, detail: Any) -> None:
-        """Report how it goes."""
-        await _beside(functools.partial(self._writer.status, _CONTINUES, message, detail))
+        """Report that the task is running."""
+        await _in_own_thread(functools.partial(self._writer.status, _CONTINUES, message, detail))
 
     async def close(self, code: int, message: str, detail: Any) -> None:
-        """Report that it has ended, and how."""
-        # Not by the writer that took the documents: if an upload was refused, it says that to whatever it is asked.
+        """Report the final status."""
+        # By a new writer: after a rejected upload, the other one raises that error on every call.
         writer = self._new_writer()
         try:
-            await _beside(functools.partial(writer.status, code, message, detail))
+            await _in_own_thread(functools.partial(writer.status, code, message, detail))
         finally:
             writer.abandon()
 
     def leave(self) -> None:
-        """Upload nothing more."""
+        """End uploads."""
         self._writer.abandon()
 
 
-def _beside(work: Callable[[], T]) -> asyncio.Future[T]:
-    # Of its own, so that the spider goes on, and who interrupts it for the second time sees it end at once.
+def _log_rejected(error: Mapping[str, Any]) -> None:
+    """Log the error of a rejected document; called by the uploading thread."""
+    where = " ".join(str(error[name]) for name in ("doc_id", "pointer") if error.get(name))
+    logger.warning("Headwater kept an item aside: %s: %s", where or "no id", error.get("detail"))
+
+
+def _in_own_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    # Not in an executor, whose threads would delay the exit after a second interrupt.
     return in_thread(work, name="headwater")
 
 
 async def begun(options: Options) -> OpenTask:
-    """Return a new task of the crawler, or the one that somebody else began."""
+    """Return a new task of the crawler, or the already started one."""
     if options.endpoint is not None:
         return OpenTask(options.endpoint, None, options.writing)
     async with AsyncHeadwater(options.url or "", options.key or "") as hw:

@@ -1,24 +1,25 @@
-"""Scrapy's items and statistics, as what can be JSON."""
+"""Converts Scrapy's items and statistics to JSON values."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, cast
 
 from itemadapter import ItemAdapter
 
-#: How many statistics are reported, and how many characters of a text among them.
+from headwater_client.cleaning import clean_text, cleaned
+
+#: Maximum number of reported statistics, and of characters of a string among them.
 STATISTICS = 200
 CHARACTERS = 1000
 
 
 def document_of(item: Any) -> object:
-    """Return an item as a document: a pydantic model as its own schema says it, others as Scrapy sees them.
+    """Return an item as a document: pydantic models are serialized by pydantic, other items by ItemAdapter.
 
     Raises:
-        TypeError: it is of no kind that Scrapy takes for an item.
+        TypeError: it is not of an item type of Scrapy.
     """
     if isinstance(item, dict) or hasattr(item, "model_dump"):
         return cast("object", item)
@@ -26,13 +27,15 @@ def document_of(item: Any) -> object:
     return dict[str, Any](adapter)
 
 
-def statistics_of(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Return statistics by name, the first so many of them."""
-    return {name: _plain(value) for name, value in sorted(stats.items())[:STATISTICS]}
+def statistics_of(stats: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the first statistics by name; a name may be of any type, such as an HTTP status."""
+    named = sorted(((clean_text(name), value) for name, value in stats.items()), key=lambda each: each[0])
+    return {name: _plain(value) for name, value in named[:STATISTICS]}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
-    is_json = value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))
-    return value if is_json else str(value)[:CHARACTERS]
+    if value is None or isinstance(value, (bool, int, float)):
+        return cleaned(value)
+    return clean_text(value)[:CHARACTERS]

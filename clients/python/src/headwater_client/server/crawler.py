@@ -1,4 +1,4 @@
-"""An external crawler: a function, and the server around it."""
+"""``ExternalCrawler``: serves a crawl function as an ASGI application that Headwater calls."""
 
 from __future__ import annotations
 
@@ -9,23 +9,29 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, overload
 
 from headwater_client.headwater import AsyncHeadwater, Headwater
-from headwater_client.objects import External
+from headwater_client.models.objects import External
 from headwater_client.server.guards import Authorize, Guard
-from headwater_client.server.orders import Order, OrderInvalid, read_order, require_backends
 from headwater_client.server.params import Params
+from headwater_client.server.queue import RunQueue
 from headwater_client.server.registration import registering, settle, settle_awaiting
 from headwater_client.server.reports import Reporter
 from headwater_client.server.routes import Routes
 from headwater_client.server.run import AwaitedRun, Run, ThreadRun, Tools
-from headwater_client.server.runs import Runs
 from headwater_client.server.schemas import schema_of
+from headwater_client.server.start_request import (
+    StartRequest,
+    StartRequestInvalid,
+    read_start_request,
+    require_backends,
+)
 from headwater_client.server.tasks import AsyncCrawlTask, CrawlTask
 from headwater_client.threads import in_thread
 from headwater_client.writer import TaskWriter
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from starlette.types import Receive, Scope, Send
-    from typing_extensions import Unpack
 
 P = TypeVar("P")
 
@@ -35,7 +41,7 @@ _WRITER_OPTIONS = set(inspect.signature(TaskWriter).parameters) - {"endpoint", "
 
 
 class Options(TypedDict, total=False):
-    """Options of an ``ExternalCrawler``, which explains them."""
+    """Options of ``ExternalCrawler``; documented there."""
 
     schema: Any
     doc_id_field: str | None
@@ -67,9 +73,9 @@ class ExternalCrawler(Generic[P]):
 
         crawler.run(port=9000)
 
-    A task is closed behind the function: with 200 when it returns, with 500 and the traceback when it raises. When the
-    task is stopped, deleted or retried, the function is cancelled; one that is not a coroutine function runs in a
-    thread of its own, and is ended by ``TaskGone`` in its next write. One process serves a crawler.
+    When the function returns, its task is closed with 200; when it raises, with 500 and the traceback. When the task is
+    stopped, deleted or retried, a coroutine function is cancelled. Any other function runs in a thread of its own, and
+    its next write raises ``TaskGone``. A crawler must be served by a single process.
     """
 
     @overload
@@ -98,36 +104,36 @@ class ExternalCrawler(Generic[P]):
         grace: float = 5.0,
         writer: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make a crawler that has no function yet.
+        """Create a crawler without a function; add one by ``@crawler.task``.
 
         Args:
-            name: of its External.
-            params: a dataclass or a pydantic model; ``task.params`` is an instance. None: a dict, of whatever comes.
-            schema: what documents match: a pydantic model, a dataclass (by pydantic), or a JSON Schema.
+            name: the External's name.
+            params: a dataclass or a pydantic model; ``task.params`` is an instance. None: an unchecked dict.
+            schema: schema of the documents: a pydantic model, a dataclass (by pydantic), or a JSON Schema.
             doc_id_field: the field that holds a document's id.
-            description: for people; if there is none, the beginning of the function's docstring.
+            description: the External's description; by default the first paragraph of the function's docstring.
             credential: ``basic`` if the source needs a user and a password, ``oauth`` if a person logs in there.
-            oauth: for ``oauth``, the base URL of the service at which they do.
-            oauth_parameters: handed on to its login page.
-            headers: those that Headwater is to send with each call.
-            secret: what Headwater must send as ``Authorization: Bearer``; ``register`` tells it.
-            authorize: a function that tells of a request whether it may be made.
-            backends: URLs of the Headwaters to which documents are uploaded; None is whichever the caller names.
-            concurrency: how many tasks run at a time.
-            waiting: how many wait at most; more are asked to come back.
-            grace: seconds that runs have to come to their end when the server shuts down.
-            writer: options of a ``TaskWriter``, ``max_bytes`` or ``transport``, say.
+            oauth: for ``oauth``, the base URL of the login service.
+            oauth_parameters: passed to its login page.
+            headers: headers that Headwater sends with each call.
+            secret: bearer token that Headwater must send; ``register`` sets it in the External's headers.
+            authorize: a function that decides whether a request is accepted.
+            backends: URLs of the Headwater servers that may receive documents; None: any that the caller names.
+            concurrency: maximum number of concurrent tasks.
+            waiting: maximum number of queued tasks; beyond it, the answer is 503 with ``Retry-After``.
+            grace: seconds that running tasks have to finish on shutdown.
+            writer: options of each task's ``TaskWriter``, such as ``max_bytes`` or ``transport``.
 
         Raises:
-            NoParameter: a field of ``params`` has a type that no parameter of Headwater has.
-            TypeError, ValueError: an argument is not what it should be.
+            NoParameter: a field of ``params`` has a type that Headwater's parameters do not support.
+            TypeError, ValueError: an argument is invalid.
         """
         options = dict(writer or {})
         if unknown := set(options) - _WRITER_OPTIONS:
             raise TypeError(f"a writer has no option {', '.join(sorted(unknown))}")
         if concurrency < 1 or waiting < 0 or grace < 0:
             raise ValueError("concurrency is 1 at least; waiting and grace are 0 at least")
-        #: Of its External.
+        #: The External's name.
         self.name = name
         self._params: Params[Any] = Params(params)
         self._schema = schema
@@ -138,11 +144,11 @@ class ExternalCrawler(Generic[P]):
         self._guard = Guard(secret, authorize)
         self._backends = None if backends is None else require_backends(backends)
         self._tools = Tools(options, Reporter(options.get("transport")))
-        self._runs: Runs[P] = Runs(self._tools.reporter, concurrency=concurrency, waiting=waiting, grace=grace)
-        self._make: Callable[[Order[P]], Run[P]] | None = None
+        self._runs: RunQueue[P] = RunQueue(self._tools.reporter, concurrency=concurrency, waiting=waiting, grace=grace)
+        self._make: Callable[[StartRequest[P]], Run[P]] | None = None
         self._docstring: str | None = None
         self._external: External | None = None
-        self._strange: set[int] = set()
+        self._warned_versions: set[int] = set()
         self._app = Routes(self._runs, self._guard, read=self._read, begin=self._begin).app(self.lifespan)
 
     @overload
@@ -152,10 +158,10 @@ class ExternalCrawler(Generic[P]):
     @overload
     def task(self, function: Callable[[CrawlTask[P]], None]) -> Callable[[CrawlTask[P]], None]: ...
     def task(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Let a function run the tasks; it is returned as it is.
+        """Decorator: set the function that crawls a task; returns it unchanged.
 
         Raises:
-            TypeError: there is one already, or it is a generator.
+            TypeError: there already is one, or it is a generator.
         """
         if self._make is not None:
             raise TypeError(f"crawler {self.name!r} has a function for its tasks already")
@@ -172,11 +178,11 @@ class ExternalCrawler(Generic[P]):
         return function
 
     def definition(self, endpoint: str) -> dict[str, Any]:
-        """Return the External as it is to be registered: fields as on the wire, and none that the code leaves open.
+        """Return the External's fields for registration, named as on the wire; unset fields are omitted.
 
         Raises:
-            TypeError: the schema cannot be made.
-            ValueError: documents of the schema have no field that ``doc_id_field`` names.
+            TypeError: the schema cannot be generated.
+            ValueError: the schema has no property named by ``doc_id_field``.
         """
         schema = schema_of(self._schema)
         properties: Any = schema.get("properties") if isinstance(schema, dict) else None
@@ -184,7 +190,7 @@ class ExternalCrawler(Generic[P]):
             raise ValueError(f"doc_id_field {self._doc_id_field!r} is not among the schema's: {', '.join(properties)}")
         description = self._description or (self._docstring or "").partition("\n\n")[0]
         meta = {"name": self.name, "description": " ".join(description.split())}
-        said = {
+        fields = {
             "meta": {name: value for name, value in meta.items() if value},
             "endpoint": endpoint,
             **self._login,
@@ -193,22 +199,22 @@ class ExternalCrawler(Generic[P]):
             "headers": {**self._headers, **self._guard.headers} or None,
             "parameters": self._params.parameters,
         }
-        return {name: value for name, value in said.items() if value is not None}
+        return {name: value for name, value in fields.items() if value is not None}
 
     @overload
     def register(self, headwater: Headwater, endpoint: str) -> External: ...
     @overload
     def register(self, headwater: AsyncHeadwater, endpoint: str) -> Awaitable[External]: ...
     def register(self, headwater: Headwater | AsyncHeadwater, endpoint: str) -> External | Awaitable[External]:
-        """Create the External of this name, or update it, from the code; if it is up to date, make no new version.
+        """Create or update the External of this name; if it is up to date, no new version is created.
 
         Args:
-            headwater: with a key of the scope ``write``.
-            endpoint: where Headwater reaches this server.
+            headwater: a client whose key has the scope ``write``.
+            endpoint: URL at which Headwater reaches this server.
 
         Raises:
             NameTaken: several Externals have this name.
-            VersionMismatch: somebody else changed the same in the same moment.
+            VersionMismatch: the same fields were changed concurrently.
             HeadwaterError: it cannot be registered.
         """
         registration = registering(self.definition(endpoint))
@@ -229,19 +235,19 @@ class ExternalCrawler(Generic[P]):
         endpoint: str | None = None,
         **options: Any,
     ) -> None:
-        """Serve until SIGINT or SIGTERM; a second one waits for no run.
+        """Serve until SIGINT or SIGTERM; a second signal does not wait for running tasks.
 
         Args:
             host: the address to listen on.
             port: the port to listen on.
-            register: where to register once the server listens; tried until Headwater can be reached.
-            endpoint: where Headwater reaches this server, if that is not ``host`` and ``port``.
-            options: those of ``uvicorn.Config``.
+            register: client with which to register once the server listens; retried until Headwater is reachable.
+            endpoint: URL at which Headwater reaches this server, if not ``host`` and ``port``.
+            options: options of ``uvicorn.Config``.
 
         Raises:
             HeadwaterError, TypeError, ValueError: it cannot be registered.
         """
-        from headwater_client.server import serving  # noqa: PLC0415 - uvicorn is for those who run it by this
+        from headwater_client.server import serving  # noqa: PLC0415 - uvicorn is needed only here
 
         there = endpoint or serving.endpoint_of(host, port)
         if register is not None and there is None:
@@ -265,10 +271,10 @@ class ExternalCrawler(Generic[P]):
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None, None]:
-        """Take tasks within this block, and end those that run at its end; for an application that mounts this one.
+        """Accept tasks within this block, and shut down at its end; for an application that mounts this one.
 
         Raises:
-            TypeError: there is no function for tasks.
+            TypeError: no function was set.
         """
         self._require_function()
         self._runs.open()
@@ -279,29 +285,29 @@ class ExternalCrawler(Generic[P]):
             self._tools.reporter.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, as an ASGI application."""
+        """Serve a request, as an ASGI application."""
         await self._app(scope, receive, send)
 
-    def _require_function(self) -> Callable[[Order[P]], Run[P]]:
+    def _require_function(self) -> Callable[[StartRequest[P]], Run[P]]:
         if self._make is None:
             raise TypeError(f"crawler {self.name!r} has no function for its tasks; decorate one by `@crawler.task`")
         return self._make
 
-    def _read(self, body: bytes, version: str | None) -> Order[P]:
+    def _read(self, body: bytes, version: str | None) -> StartRequest[P]:
         try:
-            return read_order(body, version, self._params, self._backends)
-        except OrderInvalid as error:
+            return read_start_request(body, version, self._params, self._backends)
+        except StartRequestInvalid as error:
             if self._external is None or version in {None, str(self._external.version)}:
                 raise
-            # The likely reason, and a person reads it.
+            # The likely reason.
             why = f"the task is of version {version} of the External, this server registered {self._external.version}"
-            raise OrderInvalid(*error.messages, why) from error
+            raise StartRequestInvalid(*error.messages, why) from error
 
-    def _begin(self, order: Order[P]) -> str:
-        if self._external is not None and order.version not in {None, self._external.version, *self._strange}:
-            # Run all the same: what an edit has changed may be no matter for us, and what does not fit is refused by
-            # the params class before, and by the schema after. An order of before an update has waited for us.
-            self._strange.add(order.version or 0)
+    def _begin(self, order: StartRequest[P]) -> str:
+        if self._external is not None and order.version not in {None, self._external.version, *self._warned_versions}:
+            # Run it nevertheless: the edit may not affect this crawler; params were validated, and documents will be.
+            # The task may also have been queued before an update.
+            self._warned_versions.add(order.version or 0)
             log.warning(
                 "task %s is of version %d of the External, and this server registered %d",
                 *(order.fid, order.version, self._external.version),

@@ -1,4 +1,4 @@
-"""The fields of a params class, as the parameters of an External."""
+"""Converts the fields of a params class to the parameters of an External."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Annotated, Any, get_type_hints
 
-from headwater_client.server.hints import Hint, Kind, NoParameter, hint_of, on_wire, spoken
+from headwater_client.server.type_hints import Hint, NoParameter, ParameterType, hint_of, on_wire, spoken
 
 _TEXTS = {"string", "password", "location"}
 _SEVERAL = {"multi_search", "multi_bool"}
@@ -15,30 +15,30 @@ _SEVERAL = {"multi_search", "multi_bool"}
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a type hint does not say of a parameter: ``pages: Annotated[int, Parameter(min=1, max=50)] = 3``.
+    """Annotation with details of a parameter: ``pages: Annotated[int, Parameter(min=1, max=50)] = 3``.
 
-    The same names may stand in the ``metadata`` of a dataclass field, and in pydantic's ``json_schema_extra``.
+    The same names are read from the ``metadata`` of a dataclass field, and from pydantic's ``json_schema_extra``.
     """
 
-    #: What a person is shown in place of the name.
+    #: Label shown instead of the name.
     display_name: str | None = None
     description: str | None = None
-    #: ``password`` or ``location``, of what is a ``str`` in Python.
+    #: ``password`` or ``location``, for a ``str`` in Python.
     type: str | None = None
-    #: Bounds of an integer, of the length of a text, or of the number of choices.
+    #: Bounds of an integer, of a string's length, or of the number of choices.
     min: int | None = None
     max: int | None = None
-    #: What a text must match somewhere; ``^…$`` for all of it.
+    #: Regular expression that a string must match somewhere; ``^…$`` for all of it.
     regex: str | None = None
-    #: What a person is shown in place of an option.
+    #: Labels shown instead of the options.
     labels: Mapping[str, str] | None = None
-    #: How it must stand to others: ``{"rule": "gte", "target": "min_pages", "message": "…"}``.
+    #: Comparisons with other parameters: ``{"rule": "gte", "target": "min_pages", "message": "…"}``.
     restrictions: Sequence[Mapping[str, Any]] | None = None
 
 
-#: A text that Headwater stores encrypted, and shows to nobody.
+#: A string that Headwater stores encrypted and never returns.
 Password = Annotated[str, Parameter(type="password")]
-#: A text that names a place.
+#: A string that names a location.
 Location = Annotated[str, Parameter(type="location")]
 
 _DETAILS = [each.name for each in dataclasses.fields(Parameter)]
@@ -48,14 +48,14 @@ _DETAILS = [each.name for each in dataclasses.fields(Parameter)]
 class Field:
     """A field of a params class."""
 
-    #: On the wire.
+    #: Name on the wire.
     name: str
     hint: Hint
-    #: Those of ``Parameter``, where they are given.
+    #: Fields of ``Parameter`` that are set.
     details: Mapping[str, Any]
-    #: Whether the class knows what to do when there is no value.
+    #: Whether the class has a default for it.
     has_default: bool
-    #: The default that Headwater is told; None if it is none to tell.
+    #: The default sent to Headwater; None if it is not sent.
     default: Any
 
     @property
@@ -69,11 +69,11 @@ class Field:
         return self.details.get("type") or self.hint.kind.type
 
     def parameter(self) -> dict[str, Any]:
-        """Return it as an External lists it; what is left away has its default there."""
+        """Return it as an External's parameter; omitted fields have their defaults there."""
         kind, details = self.hint.kind, self.details
         labels: dict[str, str] = {**kind.labels, **(details.get("labels") or {})}
         is_bounded = kind.type in {"integer", *_TEXTS, *_SEVERAL}
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "name": self.name,
             "display_name": details.get("display_name") or spoken(self.name),
             "description": details.get("description"),
@@ -83,19 +83,19 @@ class Field:
             "max": details.get("max") if is_bounded else None,
             "regex": details.get("regex") if kind.type in _TEXTS else None,
             "options": [{"value": each, "label": labels[each]} if each in labels else each for each in kind.options],
-            # A secret that everybody can read in the External would be none.
+            # A password's default would be readable in the External.
             "default": None if self.type == "password" else self.default,
             "restrictions": [dict(each) for each in details.get("restrictions") or ()],
         }
-        return {name: value for name, value in told.items() if value is not None and value != []}
+        return {name: value for name, value in fields.items() if value is not None and value != []}
 
 
 def fields_of(of: Any) -> Iterator[Field]:
     """Yield the fields of a params class, in order.
 
     Raises:
-        NoParameter: one has a type that no parameter of Headwater has.
-        TypeError: it is no such class.
+        NoParameter: a field has a type that Headwater's parameters do not support.
+        TypeError: it is not a dataclass or pydantic model.
     """
     if not is_pydantic(of) and not (isinstance(of, type) and dataclasses.is_dataclass(of)):
         raise TypeError(f"params are a dataclass or a pydantic model, and {of!r} is neither")
@@ -107,7 +107,7 @@ def fields_of(of: Any) -> Iterator[Field]:
 
 
 def is_pydantic(of: Any) -> bool:
-    """Tell whether it is pydantic that makes the instances of a class."""
+    """Return whether a class is validated by pydantic."""
     return hasattr(of, "__pydantic_validator__")
 
 
@@ -125,7 +125,7 @@ def _dataclass_fields(of: Any) -> Iterator[Field]:
             factory = None if field.default_factory is MISSING else field.default_factory
             has_default = field.default is not MISSING or factory is not None
             given = None if field.default is MISSING else field.default
-            details = {**_bounds(hint.notes), **_said(field.metadata), **_noted(hint.notes)}
+            details = {**_bounds(hint.notes), **_details_in(field.metadata), **_annotated_details(hint.notes)}
             yield Field(field.name, hint, details, has_default, _default(given, factory, hint.kind))
 
 
@@ -140,62 +140,62 @@ def _pydantic_fields(of: Any) -> Iterator[Field]:
         given = field.default if has_default and field.default_factory is None else None
         extra: Any = field.json_schema_extra
         titled = {"display_name": field.title, "description": field.description}
-        more = {} if extra is None or callable(extra) else _said(extra)
-        details = {**_bounds(notes), **titled, **more, **_noted(notes)}
+        more = {} if extra is None or callable(extra) else _details_in(extra)
+        details = {**_bounds(notes), **titled, **more, **_annotated_details(notes)}
         yield Field(name, hint, details, has_default, _default(given, field.default_factory, hint.kind))
 
 
-def _hint(of: Any, name: str, hint: Any, otherwise: Callable[[Any], Kind | None] = lambda _: None) -> Hint:
+def _hint(of: Any, name: str, hint: Any, otherwise: Callable[[Any], ParameterType | None] = lambda _: None) -> Hint:
     try:
         return hint_of(hint, otherwise=otherwise)
     except NoParameter as error:
         raise NoParameter(f"{of.__name__}.{name}: {error}") from None
 
 
-def _default(given: Any, factory: Callable[[], Any] | None, kind: Kind) -> Any:
-    """Return the default to tell.
+def _default(given: Any, factory: Callable[[], Any] | None, kind: ParameterType) -> Any:
+    """Return the default to send.
 
-    What a factory makes is not told: it may be another each time, like today. Lists alone have no other way.
+    The value of a factory may differ each time, such as today's date, so it is sent only for lists.
     """
     if factory is not None and kind.type in _SEVERAL:
         given = factory()
     return on_wire(given)
 
 
-def _of_json_schema(hint: Any) -> Kind | None:
-    """Return the kind of what only pydantic knows, such as ``HttpUrl``, by its JSON Schema."""
-    from pydantic import TypeAdapter  # noqa: PLC0415 - who has such a hint has pydantic, and others need not
+def _of_json_schema(hint: Any) -> ParameterType | None:
+    """Return the parameter type of a pydantic type, such as ``HttpUrl``, by its JSON Schema."""
+    from pydantic import TypeAdapter  # noqa: PLC0415 - pydantic is optional
 
     try:
         schema = TypeAdapter(hint).json_schema()
-    except Exception:  # noqa: BLE001 - pydantic has many words for a type that it cannot describe
+    except Exception:  # noqa: BLE001 - pydantic raises various errors for types that it cannot describe
         return None
     if schema.get("type") == "string":
         formats = {"date": "date", "date-time": "date", "password": "password"}
-        return Kind(formats.get(schema.get("format", ""), "string"), lambda value: value)
+        return ParameterType(formats.get(schema.get("format", ""), "string"), lambda value: value)
     names = {"integer": "integer", "boolean": "bool"}
     name = names.get(schema.get("type", ""))
-    return None if name is None else Kind(name, lambda value: value)
+    return None if name is None else ParameterType(name, lambda value: value)
 
 
-def _noted(notes: Sequence[Any]) -> dict[str, Any]:
-    """Return what the ``Parameter``s among notes say."""
-    said: dict[str, Any] = {}
+def _annotated_details(notes: Sequence[Any]) -> dict[str, Any]:
+    """Return the details in the ``Parameter`` annotations."""
+    found: dict[str, Any] = {}
     for note in notes:
         if isinstance(note, Parameter):
-            said.update(_said(vars(note)))
-    return said
+            found.update(_details_in(vars(note)))
+    return found
 
 
-def _said(details: Mapping[str, Any]) -> dict[str, Any]:
+def _details_in(details: Mapping[str, Any]) -> dict[str, Any]:
     return {name: details[name] for name in _DETAILS if details.get(name) is not None}
 
 
 def _bounds(notes: Sequence[Any]) -> dict[str, Any]:
-    """Return the bounds that notes set, be they pydantic's or those of annotated-types."""
+    """Return the bounds in annotations of pydantic or annotated-types."""
     found: dict[str, Any] = {}
     for note in notes:
-        # Within another hint, pydantic's Field is a note that holds notes.
+        # In Annotated, pydantic's Field contains further annotations.
         found.update(_bounds(getattr(note, "metadata", ())))
         for attribute, name, more in _BOUNDS:
             bound = getattr(note, attribute, None)
@@ -207,7 +207,7 @@ def _bounds(notes: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
-#: Attributes of notes, the bounds that they set, and what lies between the two.
+#: Attributes of annotations, the bounds that they set, and the offset between them.
 _BOUNDS = (
     ("ge", "min", 0),
     ("gt", "min", 1),

@@ -1,4 +1,4 @@
-"""What a task is given, made an instance of the params class."""
+"""Validates a task's params as an instance of the params class."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-from headwater_client.server.hints import Unfit
 from headwater_client.server.parameters import Field, fields_of, is_pydantic
+from headwater_client.server.type_hints import Unfit
 
 P = TypeVar("P")
 
 
 class ParamsUnfit(ValueError):
-    """What a task is given does not fit the params class."""
+    """A task's params do not fit the params class."""
 
     def __init__(self, messages: Sequence[str]) -> None:
-        """Take a sentence for each thing that is wrong."""
+        """Create the error from one sentence per problem."""
         self.messages = messages
         super().__init__("; ".join(messages))
 
@@ -25,28 +25,28 @@ class Params(Generic[P]):
     """A params class."""
 
     def __init__(self, of: type[P] | None) -> None:
-        """Read a class; without one, params remain a dict.
+        """Inspect a class; without one, params remain a dict.
 
         Raises:
-            NoParameter: a field is of a type that no parameter of Headwater has.
+            NoParameter: a field has a type that Headwater's parameters do not support.
         """
         self._class: Any = of
         self._fields: list[Field] = [] if of is None else list(fields_of(of))
 
     @property
     def parameters(self) -> list[dict[str, Any]] | None:
-        """What an External lists; None if no class says it."""
+        """The External's parameters; None without a class."""
         return None if self._class is None else [field.parameter() for field in self._fields]
 
     def read(self, values: Mapping[str, Any]) -> P:
-        """Return what a task's function gets.
+        """Return the params for a task's function.
 
         Raises:
             ParamsUnfit: the values do not fit.
         """
         if self._class is None:
             return cast("P", dict(values))
-        # To Headwater None and no value are the same. To a class they are not, unless it has a default.
+        # Headwater does not distinguish None from no value; a class does.
         given = {name: value for name, value in values.items() if value is not None}
         for field in self._fields:
             if field.hint.is_optional and not field.has_default:
@@ -55,7 +55,7 @@ class Params(Generic[P]):
 
     def _validated(self, values: Mapping[str, Any]) -> P:
         try:
-            # As JSON, in which a date is a text even to a strict model.
+            # Validated as JSON, so that strict models accept dates as strings.
             return self._class.__pydantic_validator__.validate_json(json.dumps(values))
         except ValueError as error:
             errors: Callable[[], list[dict[str, Any]]] | None = getattr(error, "errors", None)

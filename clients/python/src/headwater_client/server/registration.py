@@ -1,4 +1,4 @@
-"""Registering a crawler: its External becomes what the code says, and is left as it is where the code says nothing."""
+"""Registers a crawler: creates or updates its External from the code; fields that the code leaves unset are kept."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ import anyio
 
 from headwater_client.errors import HeadwaterError, VersionMismatch
 from headwater_client.externals import WRITABLE, Externals
-from headwater_client.objects import External
+from headwater_client.models.objects import External
 
-#: A call of ``hw.externals``, blocking or to be awaited: whoever drives the registration knows.
+#: A call of ``hw.externals``, sync or async, depending on the driver of the registration.
 Step = Callable[[Any], Any]
 Registration = Generator[Step, Any, External]
 
-#: How often others may edit other fields in between.
+#: Number of attempts while others edit unrelated fields concurrently.
 _TRIES = 5
-#: How often it is looked whether one External alone has the name, and the seconds between.
+#: Number of checks whether the name is unique, and the seconds between them.
 _LOOKS = 6
 _PAUSE = 0.3
 
 
 class NameTaken(HeadwaterError):
-    """Several Externals have the crawler's name, so that nobody can tell which is its own."""
+    """Another External has the crawler's name, or several have."""
 
 
 def registering(definition: Mapping[str, Any]) -> Registration:
-    """Create the External of a name, or make it what the definition says; if it is that already, change nothing.
+    """Create the External of a name, or update it to the definition; if it is up to date, change nothing.
 
-    Two that register at once do not overwrite each other. What somebody else edited between our reading and writing
-    is read again; if that is what we define as well, and is neither what it was nor what we want, we are refused.
+    Safe for concurrent registrations. After a concurrent edit, the External is read again; if the edit concerns fields
+    of the definition, and differs from both the previous and the wanted values, registration fails.
 
     Args:
-        definition: fields as on the wire; ``meta`` holds the name; ``meta`` and ``headers`` are merged into what is.
+        definition: fields as on the wire; ``meta`` contains the name; ``meta`` and ``headers`` are merged.
 
     Raises:
-        NameTaken: several are called so.
-        VersionMismatch: somebody else defined it otherwise in the same moment.
+        NameTaken: several Externals have this name, or one without a server.
+        VersionMismatch: the defined fields were changed concurrently.
     """
     name = definition["meta"]["name"]
     found: Sequence[External] = ()
@@ -52,8 +52,8 @@ def registering(definition: Mapping[str, Any]) -> Registration:
             found = yield lambda externals: externals.list(name=name)
         if len(found) == 1:
             return (yield from _updating(found[0], definition))
-        # Others have created it in the same moment. All but the first withdraw theirs, and the first does so too if
-        # another stays, whose creator has not seen it.
+        # Others have created it concurrently. All except the one with the lowest fid delete theirs; that one does so
+        # too if another remains, whose creator has not seen it.
         if own is not None and (has_waited or own.fid != min(each.fid for each in found)):
             yield _deletion(own)
             own = None
@@ -64,6 +64,12 @@ def registering(definition: Mapping[str, Any]) -> Registration:
 
 
 def _updating(external: External, definition: Mapping[str, Any]) -> Registration:
+    if external.endpoint is None and definition.get("endpoint") is not None:
+        # Otherwise the tasks of its crawlers, which scripts start, would be started at this server.
+        raise NameTaken(
+            f"External {external.fid} is called {external.name!r} and has no server (push); rename it or the crawler, "
+            f"or give it this server first: headwater externals edit {external.fid} --endpoint {definition['endpoint']}"
+        )
     wanted = _comparable(definition, definition)
     for tries in range(1, _TRIES + 1):
         before = _comparable(external.raw, definition)
@@ -79,7 +85,7 @@ def _updating(external: External, definition: Mapping[str, Any]) -> Registration
 
 
 def _replacement(external: External, definition: Mapping[str, Any]) -> Step:
-    # Not a merge patch: it would leave in the schema what the model has lost, and cannot hold a null.
+    # Not a merge patch, which would keep removed parts of the schema and cannot set a null.
     fields = {name: external.raw[name] for name in WRITABLE if name in external.raw}
     fields.update(definition)
     fields["meta"] = {**external.meta, **definition["meta"]}
@@ -99,24 +105,24 @@ def _deletion(external: External) -> Step:
 
 
 def _pause(_externals: Any) -> Any:
-    """Let others come to an end; a step that is known by its name."""
+    """Wait for concurrent registrations; a marker step that the drivers recognize."""
     return None
 
 
 def _comparable(fields: Mapping[str, Any], definition: Mapping[str, Any]) -> str:
-    """Return what fields say of all that the definition speaks of, as a text that is the same for the same."""
-    said: dict[str, Any] = {name: fields.get(name) for name in definition}
-    said["meta"] = {name: said["meta"].get(name) for name in definition["meta"]}
+    """Return the fields that the definition sets as canonical JSON, for comparison."""
+    compared: dict[str, Any] = {name: fields.get(name) for name in definition}
+    compared["meta"] = {name: compared["meta"].get(name) for name in definition["meta"]}
     if "headers" in definition:
-        values = {name.lower(): value for name, value in said["headers"].items()}
-        said["headers"] = {name.lower(): values.get(name.lower()) for name in definition["headers"]}
+        values = {name.lower(): value for name, value in compared["headers"].items()}
+        compared["headers"] = {name.lower(): values.get(name.lower()) for name in definition["headers"]}
     if "parameters" in definition:
-        said["parameters"] = _bare(said["parameters"])
-    return json.dumps(said, sort_keys=True)
+        compared["parameters"] = _bare(compared["parameters"])
+    return json.dumps(compared, sort_keys=True)
 
 
 def _bare(value: Any) -> Any:
-    """Return a parameter without what has its default, with which Headwater fills it up."""
+    """Return a parameter without default values, which Headwater fills in."""
     if isinstance(value, list):
         return [_bare(each) for each in cast("list[Any]", value)]
     if isinstance(value, Mapping):
@@ -130,7 +136,7 @@ def _bare(value: Any) -> Any:
 
 
 def settle(registration: Registration, externals: Externals[Any]) -> External:
-    """Carry a registration out, blocking."""
+    """Run a registration, sync."""
     try:
         step = next(registration)
         while True:
@@ -140,7 +146,7 @@ def settle(registration: Registration, externals: Externals[Any]) -> External:
 
 
 async def settle_awaiting(registration: Registration, externals: Externals[Any]) -> External:
-    """Carry a registration out, awaiting."""
+    """Run a registration, async."""
     try:
         step = next(registration)
         while True:
@@ -154,7 +160,7 @@ def _next(registration: Registration, outcome: Any) -> Step:
 
 
 def _outcome(step: Step, externals: Externals[Any]) -> Any:
-    """Return a call's answer, lists as lists, or its error."""
+    """Return a call's result, with iterators as lists, or its error."""
     if step is _pause:
         time.sleep(_PAUSE)
         return None

@@ -1,4 +1,4 @@
-"""The calls that Headwater makes, as an ASGI application."""
+"""The HTTP endpoints that Headwater calls, as an ASGI application."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from headwater_client.server.guards import Guard
-from headwater_client.server.orders import BackendUnknown, Order, OrderInvalid
-from headwater_client.server.runs import Leaving, NoRoom, Runs
+from headwater_client.server.queue import Leaving, NoRoom, RunQueue
+from headwater_client.server.start_request import BackendUnknown, StartRequest, StartRequestInvalid
 
 P = TypeVar("P")
 
-#: Bytes of a request's body.
+#: Maximum size of a request body in bytes.
 LONGEST_BODY = 1 << 20
-#: Seconds after which Headwater is asked to come back when the queue is full; it comes 5 times in all.
+#: ``Retry-After`` in seconds when the queue is full; Headwater tries 5 times.
 RETRY_WHEN_FULL = 60
-#: Likewise when the server shuts down: another is soon in its place.
+#: ``Retry-After`` in seconds during shutdown; another server will soon take over.
 RETRY_WHEN_LEAVING = 10
 
 _RUNNING = 102
 
 
 class Refused(Exception):
-    """A request that is answered with an error."""
+    """An error response."""
 
     def __init__(self, status: HTTPStatus, *messages: str, **headers: str) -> None:
-        """Take the answer."""
+        """Create the error from its status, messages and headers."""
         self.status = status
         self.messages = messages
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -41,17 +41,17 @@ class Refused(Exception):
 
 
 class Routes(Generic[P]):
-    """What is answered to whom."""
+    """The routes and their handlers."""
 
     def __init__(
         self,
-        runs: Runs[P],
+        runs: RunQueue[P],
         guard: Guard,
         *,
-        read: Callable[[bytes, str | None], Order[P]],
-        begin: Callable[[Order[P]], str],
+        read: Callable[[bytes, str | None], StartRequest[P]],
+        begin: Callable[[StartRequest[P]], str],
     ) -> None:
-        """Answer for ``runs``; ``read`` reads orders, and ``begin`` begins them."""
+        """Serve ``runs``; ``read`` parses start requests, and ``begin`` starts them."""
         self._runs = runs
         self._guard = guard
         self._read = read
@@ -70,13 +70,13 @@ class Routes(Generic[P]):
         )
 
     async def _start(self, request: Request) -> Response:
-        """Take an order, and answer at once."""
+        """Accept a start request, and respond at once."""
         await self._require_allowed(request)
         body = await _body(request)
         try:
             order = self._read(body, request.query_params.get("version"))
             message = self._begin(order)
-        except OrderInvalid as error:
+        except StartRequestInvalid as error:
             raise Refused(HTTPStatus.BAD_REQUEST, *error.messages) from error
         except BackendUnknown as error:
             raise Refused(HTTPStatus.FORBIDDEN, str(error)) from error
@@ -89,7 +89,7 @@ class Routes(Generic[P]):
         return _answer({"callback": f"/task/{order.fid}", "status": {"code": _RUNNING, "message": message}})
 
     async def _end(self, request: Request) -> Response:
-        """Hear that a task has ended."""
+        """End a task that Headwater has ended."""
         await self._require_allowed(request)
         await _body(request)
         fid = request.path_params["fid"]
@@ -98,7 +98,7 @@ class Routes(Generic[P]):
         return _answer(None)
 
     async def _health(self, _request: Request) -> Response:
-        """Tell that the server lives, and how busy it is."""
+        """Health check: the number of running and queued tasks."""
         return _answer({"running": self._runs.running, "waiting": self._runs.waiting})
 
     async def _require_allowed(self, request: Request) -> None:
@@ -135,7 +135,7 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """Answer what the framework refuses: other paths and methods."""
+    """Respond to errors of the framework: unknown paths and methods."""
     if not isinstance(error, HTTPException):
         raise error
     why = f"{request.method} {request.url.path}: {error.detail}"
@@ -143,5 +143,5 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:
-    """Answer when the server itself fails; the log says how."""
+    """Respond to an unexpected error, which is in the log."""
     return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the crawler failed to answer; its log says why")

@@ -1,4 +1,4 @@
-"""One attempt of a task on this server: the function at work, and how the task is closed behind it."""
+"""One attempt of a task on this server: runs the crawl function and closes the task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from headwater_client.awaited_writer import AsyncTaskWriter
+from headwater_client.async_writer import AsyncTaskWriter
 from headwater_client.errors import HeadwaterError, TaskGone, WriterClosed
-from headwater_client.server.orders import Order
 from headwater_client.server.reports import SHORT, Reporter
+from headwater_client.server.run_log import logged_to
+from headwater_client.server.start_request import StartRequest
 from headwater_client.server.tasks import AsyncCrawlTask, CrawlTask
 from headwater_client.threads import in_thread
 from headwater_client.writer import TaskWriter
@@ -21,12 +22,12 @@ P = TypeVar("P")
 
 log = logging.getLogger("headwater_client.server")
 
-#: Seconds for which a function that has been told of the end is waited for.
+#: Seconds to wait for a function that was interrupted.
 STOPPING = 1.0
-#: What is reported of a task that the server does not live to finish.
+#: Message of a task that fails because of a shutdown.
 SHUT_DOWN = "the crawler was shut down"
 
-#: How a run stands that does not wait.
+#: State of a run that is not queued.
 BEGUN = "begun"
 
 _CONTINUES = 102
@@ -35,38 +36,38 @@ _FAILED = 500
 
 @dataclass(frozen=True)
 class Tools:
-    """What the runs of a server have in common."""
+    """Shared by all runs of a server."""
 
-    #: Those of a ``TaskWriter``.
+    #: Options of a ``TaskWriter``.
     options: Mapping[str, Any]
     reporter: Reporter
 
 
 class Run(Generic[P]):
-    """An attempt of a task, waiting or at work."""
+    """An attempt of a task, queued or running."""
 
-    def __init__(self, order: Order[P], tools: Tools) -> None:
-        """Take an order."""
+    def __init__(self, order: StartRequest[P], tools: Tools) -> None:
+        """Create a queued run for a start request."""
         self.order = order
-        #: Set when nothing more is wanted.
+        #: Set when the task is over.
         self.over = threading.Event()
         self._tools = tools
         self._is_left = False
         self._work: asyncio.Task[None] | None = None
 
     def begin(self, *, has_waited: bool) -> asyncio.Task[None]:
-        """Begin to work, and return the work; what the function raises is reported, and not raised there."""
+        """Start the function, and return its asyncio task; errors of the function are reported, not raised."""
         self._work = asyncio.get_running_loop().create_task(self._begun(has_waited=has_waited))
         return self._work
 
     def drop(self) -> None:
-        """End without a word: Headwater knows."""
+        """End without reporting a status: Headwater has ended the task."""
         self.over.set()
         self._abandon()
         self._interrupt()
 
     async def leave(self) -> None:
-        """End because the server does: upload what was written, and report the failure."""
+        """End because of a shutdown: upload the written documents, and report the failure."""
         self._is_left = True
         self.over.set()
         self._interrupt()
@@ -75,8 +76,8 @@ class Run(Generic[P]):
         try:
             await asyncio.wait_for(self._flush(), SHORT)
         except (WriterClosed, TaskGone):
-            return  # it was closed in the last moment, by the function or by somebody else
-        except (HeadwaterError, asyncio.TimeoutError) as error:
+            return  # closed in the meantime, by the function or by Headwater
+        except (TimeoutError, HeadwaterError) as error:
             log.warning("task %s: not all that was written is uploaded: %r", self.order.fid, error)
         finally:
             self._abandon()
@@ -88,7 +89,7 @@ class Run(Generic[P]):
 
     async def _begun(self, *, has_waited: bool) -> None:
         if has_waited:
-            # People still read that it waits; and the task may be gone by now.
+            # Replace the message "waits for …"; the task may also be gone by now.
             try:
                 await self._tools.reporter.report(self.order, _CONTINUES, BEGUN)
             except TaskGone:
@@ -109,7 +110,7 @@ class Run(Generic[P]):
         raise NotImplementedError
 
     def _is_failure(self, error: BaseException) -> bool:
-        """Tell whether what ended the function is to be reported, and log how it ended."""
+        """Return whether the error is to be reported, and log how the function ended."""
         if self.over.is_set() or isinstance(error, TaskGone):
             log.info("task %s is over, and its run with it", self.order.fid)
             return False
@@ -121,7 +122,7 @@ class AwaitedRun(Run[P]):
     """A run of a coroutine function."""
 
     def __init__(
-        self, order: Order[P], tools: Tools, function: Callable[[AsyncCrawlTask[P]], Awaitable[object]]
+        self, order: StartRequest[P], tools: Tools, function: Callable[[AsyncCrawlTask[P]], Awaitable[object]]
     ) -> None:
         """Run ``function``."""
         super().__init__(order, tools)
@@ -131,13 +132,16 @@ class AwaitedRun(Run[P]):
     async def _working(self) -> None:
         writer = self._writer = AsyncTaskWriter(self.order.endpoint, self.order.token, **self._tools.options)
         try:
-            await self._function(AsyncCrawlTask(self.order, self.over, writer))
+            with logged_to(writer.log_handler()):
+                await self._function(AsyncCrawlTask(self.order, self.over, writer))
             if not self.over.is_set():
                 await writer.close()
                 log.info("task %s has ended, with %d documents", self.order.fid, writer.written)
-        except (Exception, asyncio.CancelledError, SystemExit) as error:  # noqa: BLE001 - reported, whatever it is
+        except BaseException as error:
             if self._is_failure(error):
                 await writer.fail(error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
         finally:
             if not self._is_left:
                 writer.abandon()
@@ -156,9 +160,9 @@ class AwaitedRun(Run[P]):
 
 
 class ThreadRun(Run[P]):
-    """A run of a plain function, in a thread of its own."""
+    """A run of a non-async function, in a thread of its own."""
 
-    def __init__(self, order: Order[P], tools: Tools, function: Callable[[CrawlTask[P]], object]) -> None:
+    def __init__(self, order: StartRequest[P], tools: Tools, function: Callable[[CrawlTask[P]], object]) -> None:
         """Run ``function``."""
         super().__init__(order, tools)
         self._function = function
@@ -170,11 +174,12 @@ class ThreadRun(Run[P]):
     def _working_there(self) -> None:
         writer = self._writer = TaskWriter(self.order.endpoint, self.order.token, **self._tools.options)
         try:
-            self._function(CrawlTask(self.order, self.over, writer))
+            with logged_to(writer.log_handler()):
+                self._function(CrawlTask(self.order, self.over, writer))
             if not self.over.is_set():
                 writer.close()
                 log.info("task %s has ended, with %d documents", self.order.fid, writer.written)
-        except BaseException as error:  # noqa: BLE001 - reported, whatever it is
+        except BaseException as error:  # noqa: BLE001 - reported
             if self._is_failure(error):
                 writer.fail(error)
         finally:
@@ -190,4 +195,4 @@ class ThreadRun(Run[P]):
             self._writer.abandon(TaskGone(f"nothing more is wanted for task {self.order.fid}"))
 
     def _interrupt(self) -> None:
-        """Do nothing: the function looks at ``over``, or meets it in its next write."""
+        """Do nothing: threads cannot be interrupted; the function's next write raises ``TaskGone``."""

@@ -1,4 +1,4 @@
-"""The JSON Schema of the documents that a crawler writes, from their class."""
+"""Generates the JSON Schema of a crawler's documents from their class."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, cast
 
 
 def schema_of(documents: Any) -> dict[str, Any] | bool | None:
-    """Return the JSON Schema that documents match once they are written.
+    """Return the JSON Schema of serialized documents.
 
     Args:
-        documents: a pydantic model, a dataclass or whatever else pydantic can describe; or the schema itself.
+        documents: a pydantic model, a dataclass or another type that pydantic supports; or the schema itself.
 
     Raises:
-        TypeError: it is a class that only pydantic could describe, which is not installed.
+        TypeError: pydantic is needed, and not installed.
     """
     if documents is None or isinstance(documents, bool):
         return documents
@@ -23,7 +23,7 @@ def schema_of(documents: Any) -> dict[str, Any] | bool | None:
     if hasattr(documents, "model_json_schema"):
         return documents.model_json_schema(mode="serialization", by_alias=True)
     try:
-        from pydantic import TypeAdapter  # noqa: PLC0415 - who gives a schema as a dict does not need it
+        from pydantic import TypeAdapter  # noqa: PLC0415 - pydantic is optional
         from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise TypeError(
@@ -32,9 +32,9 @@ def schema_of(documents: Any) -> dict[str, Any] | bool | None:
         ) from error
 
     class AsWritten(GenerateJsonSchema):
-        """A dataclass is written with its decimals as numbers, of which pydantic would make texts."""
+        """Decimals of dataclasses are serialized as numbers; pydantic would describe them as strings."""
 
-        def decimal_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ARG002 - as it is called
+        def decimal_schema(self, schema: Any) -> dict[str, Any]:  # noqa: ARG002 - overridden
             return {"type": "number"}
 
     generator = AsWritten if dataclasses.is_dataclass(documents) else GenerateJsonSchema

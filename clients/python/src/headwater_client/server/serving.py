@@ -1,4 +1,4 @@
-"""A crawler served by uvicorn, and registered once it listens."""
+"""Serves a crawler with uvicorn, and registers it once it listens."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from headwater_client.errors import Unavailable
 
 log = logging.getLogger("headwater_client.server")
 
-#: Seconds between the tries to register, to begin with and at most.
+#: Seconds between attempts to register, initially and at most.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-#: Seconds for which requests that are under way are waited for when the server ends; they are short.
+#: Seconds to wait for requests in progress on shutdown; they are short.
 REQUESTS = 5
 
 _IPV6 = 6
 
 
 class Server(uvicorn.Server):
-    """Serves until it is told to end; told so twice, it waits for no run."""
+    """uvicorn server that registers the crawler; a second signal ends the grace period."""
 
     def __init__(
         self, config: uvicorn.Config, *, hurry: Callable[[], None], register: Callable[[], Awaitable[object]] | None
     ) -> None:
-        """Serve as ``config`` says.
+        """Create the server.
 
         Args:
-            config: of uvicorn.
-            hurry: lets a shutdown wait no longer.
+            config: uvicorn's configuration.
+            hurry: ends the grace period of a shutdown.
             register: registers the crawler, or raises.
         """
         super().__init__(config)
@@ -43,24 +43,24 @@ class Server(uvicorn.Server):
         self._register = register
         self._registering: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: Why the crawler cannot be registered.
+        #: Error of the registration.
         self.failure: BaseException | None = None
 
     async def startup(self, *args: Any, **options: Any) -> None:
-        """Listen, and then register: Headwater may call at once."""
+        """Listen, then register: Headwater may call at once."""
         await super().startup(*args, **options)
         self._loop = asyncio.get_running_loop()
         if self._register is not None:
             self._registering = self._loop.create_task(self._keep_registering(self._register))
 
     async def shutdown(self, *args: Any, **options: Any) -> None:
-        """End, and do not register any more."""
+        """Stop registering, and shut down."""
         if self._registering is not None:
             self._registering.cancel()
         await super().shutdown(*args, **options)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; the second time, hurry."""
+        """Start the shutdown; the second time, end its grace period."""
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._hurry)
             return
@@ -78,8 +78,8 @@ class Server(uvicorn.Server):
         except Unavailable as error:
             log.warning("the crawler is not registered yet, since Headwater cannot be reached: %s", error)
             return False
-        except Exception as error:  # noqa: BLE001 - it is raised by `serve`
-            # Waiting mends nothing, and whoever started the server shall see it.
+        except Exception as error:  # noqa: BLE001 - raised by `serve`
+            # Not retried: waiting would not help.
             self.failure = error
             self.should_exit = True
         return True
@@ -97,7 +97,7 @@ def serve(
     Raises:
         HeadwaterError, TypeError, ValueError: it cannot be registered.
     """
-    # For who has set up no logging: warnings of all, and what tasks do.
+    # Default logging: warnings of all libraries, and this package's info messages.
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     ours = logging.getLogger("headwater_client")
     if ours.level == logging.NOTSET:
@@ -112,7 +112,7 @@ def serve(
 
 
 def endpoint_of(host: str, port: int) -> str | None:
-    """Return where a server that listens at a host is reached; None if that says nothing of it."""
+    """Return the URL of a server that listens on a host; None for an unspecified address such as 0.0.0.0."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         if address.is_unspecified:
@@ -122,7 +122,7 @@ def endpoint_of(host: str, port: int) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host."""
+    """Return whether a host is a loopback address."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"

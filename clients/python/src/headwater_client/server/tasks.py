@@ -1,4 +1,4 @@
-"""What a crawler's function is given: a task, with a writer for its documents."""
+"""The task objects passed to crawl functions, with a writer for documents."""
 
 from __future__ import annotations
 
@@ -6,112 +6,120 @@ import threading
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from headwater_client.awaited_writer import AsyncTaskWriter
+from headwater_client.async_writer import AsyncTaskWriter
 from headwater_client.errors import TaskGone
-from headwater_client.objects import Task
-from headwater_client.server.orders import Order
+from headwater_client.models.objects import Task
+from headwater_client.server.start_request import StartRequest
 from headwater_client.writer import TaskWriter
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 
-class _Ordered(Generic[P]):
-    """What both kinds of tasks have."""
+class _BaseTask(Generic[P]):
+    """Common to sync and async tasks."""
 
-    def __init__(self, order: Order[P], over: threading.Event) -> None:
+    def __init__(self, order: StartRequest[P], over: threading.Event) -> None:
         self._order = order
-        #: Set when nothing more is wanted: the task was stopped, deleted or retried, or the server shuts down.
+        #: Set when the task was stopped, deleted or retried, or the server is shutting down.
         self.over = over
 
     @property
     def fid(self) -> str:
-        """The task's id."""
+        """The task's fid."""
         return self._order.fid
 
     @property
     def params(self) -> P:
-        """What the crawl is told: an instance of the params class."""
+        """The task's parameters: an instance of the params class."""
         return self._order.params
 
     @property
     def credential(self) -> Mapping[str, Any] | None:
-        """What to log in with at the source; None where the External asks for none.
+        """Credentials for the source; None if the External uses none.
 
-        It is ``{"user", "password"}``, or of a login by OAuth what the service gave, its ``token`` among it.
+        They are ``{"user", "password"}``, or for OAuth the service's response, including its ``token``.
         """
         return self._order.credential
 
     @property
     def version(self) -> int | None:
-        """The version of the External that the task was begun with."""
+        """The External's version that the task was started with."""
         return self._order.version
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more is wanted."""
+        """Whether the task is over."""
         return self.over.is_set()
 
 
-class CrawlTask(_Ordered[P]):
-    """A task, as a plain function gets it."""
+class CrawlTask(_BaseTask[P]):
+    """A task, as passed to a non-async function."""
 
-    def __init__(self, order: Order[P], over: threading.Event, writer: TaskWriter) -> None:
+    def __init__(self, order: StartRequest[P], over: threading.Event, writer: TaskWriter) -> None:
         """Write to ``writer``, until ``over``."""
         super().__init__(order, over)
-        #: What takes the documents; ``write``, ``write_all`` and ``status`` are its own, and know of the end.
+        #: Writer of the documents; this class's ``write``, ``write_all`` and ``status`` also check for the end.
         self.writer = writer
 
     def write(self, document: object) -> None:
-        """Take a document: a mapping, dataclass, pydantic model or attrs class.
+        """Write a document: a mapping, dataclass, pydantic model or attrs class.
 
         Raises:
-            TaskGone: nothing more is wanted; let it pass, and the run is at its end.
+            TaskGone: the task is over; do not catch it, so that the run ends.
             HeadwaterError: as ``TaskWriter.write``.
         """
-        self._heeding(lambda: self.writer.write(document))
+        self._unless_over(lambda: self.writer.write(document))
 
     def write_all(self, documents: Iterable[object]) -> None:
-        """Take documents one after the other; raises as ``write``."""
+        """Write documents one after the other; raises as ``write``."""
         for document in documents:
             self.write(document)
 
+    def log(self, text: str, level: str = "info", **fields: Any) -> None:
+        """Write a line to the task's log; see ``TaskWriter.log``. Records of ``logging`` are sent as well."""
+        self.writer.log(text, level, **fields)
+
     def status(self, code: int, message: str | None = None, detail: Any = None) -> Task:
-        """Report how the task goes: 102 goes on; any other code ends it, and nothing is reported behind it.
+        """Report the task's status: 102 running; any other code ends the task.
 
         Raises:
             HeadwaterError: as ``write``.
         """
-        return self._heeding(lambda: self.writer.status(code, message, detail))
+        return self._unless_over(lambda: self.writer.status(code, message, detail))
 
-    def _heeding(self, say: Callable[[], T]) -> T:
-        """Do something, unless, or until, the task is over."""
+    def _unless_over(self, action: Callable[[], T]) -> T:
+        """Run an action unless the task is over; mark it as over on ``TaskGone``."""
         if self.over.is_set():
             raise TaskGone(f"nothing more is wanted for task {self.fid}")
         try:
-            return say()
+            return action()
         except TaskGone:
             self.over.set()
             raise
 
 
-class AsyncCrawlTask(_Ordered[P]):
-    """A task, as a coroutine function gets it; the function is cancelled when nothing more is wanted."""
+class AsyncCrawlTask(_BaseTask[P]):
+    """A task, as passed to a coroutine function, which is cancelled when the task is over."""
 
-    def __init__(self, order: Order[P], over: threading.Event, writer: AsyncTaskWriter) -> None:
+    def __init__(self, order: StartRequest[P], over: threading.Event, writer: AsyncTaskWriter) -> None:
         """Write to ``writer``, until ``over``."""
         super().__init__(order, over)
-        #: What takes the documents; ``write``, ``write_all`` and ``status`` are its own.
+        #: Writer of the documents.
         self.writer = writer
 
     async def write(self, document: object) -> None:
-        """Take a document: a mapping, dataclass, pydantic model or attrs class; see ``TaskWriter.write``."""
+        """Write a document: a mapping, dataclass, pydantic model or attrs class; see ``TaskWriter.write``."""
         await self.writer.write(document)
 
     async def write_all(self, documents: Iterable[object] | AsyncIterable[object]) -> None:
-        """Take documents one after the other; see ``TaskWriter.write``."""
+        """Write documents one after the other; see ``TaskWriter.write``."""
         await self.writer.write_all(documents)
 
+    def log(self, text: str, level: str = "info", **fields: Any) -> None:
+        """Write a line to the task's log; see ``TaskWriter.log``. Records of ``logging`` are sent as well."""
+        self.writer.log(text, level, **fields)
+
     async def status(self, code: int, message: str | None = None, detail: Any = None) -> Task:
-        """Report how the task goes: 102 goes on; any other code ends it, and nothing is reported behind it."""
+        """Report the task's status: 102 running; any other code ends the task."""
         return await self.writer.status(code, message, detail)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0002"
 down_revision = "0001"

@@ -16,5 +16,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("path", name=op.f("pk_inlined")),
     )
     if op.get_bind().dialect.name == "postgresql":
-        # Kept for minutes: to compress it would take longer than the upload.
+        # Kept for minutes only: compressing it would take longer than the upload.
         op.execute("ALTER TABLE inlined ALTER COLUMN packed SET STORAGE EXTERNAL")

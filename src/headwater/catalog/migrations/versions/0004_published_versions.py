@@ -1,9 +1,9 @@
-"""Versions of Externals: which is published, and when each was made."""
+"""Versions of Externals: the published one, and creation times."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Apply."""
     op.add_column("externals", sa.Column("published", sa.Integer(), nullable=True))
     op.add_column("external_versions", sa.Column("created_at", UtcDateTime, nullable=True))
-    # Of the first version the moment is known; of later ones, that they are no younger than the last edit.
+    # The creation time of the first version is known; later ones are no younger than the last edit.
     op.execute(
         "UPDATE external_versions SET created_at = (SELECT CASE WHEN external_versions.version = 1 "
         "THEN externals.created_at ELSE externals.updated_at END "

@@ -1,9 +1,9 @@
-"""Rejected lines of lenient uploads, and what such uploads were answered."""
+"""Rejected lines of lenient uploads, and the stored answers to such uploads."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

@@ -1,9 +1,9 @@
-"""Events: what those who follow are told of."""
+"""Events."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0008"
 down_revision = "0007"

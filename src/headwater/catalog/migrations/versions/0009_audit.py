@@ -1,9 +1,9 @@
-"""Who did what: rows that are only ever added; tasks by state, to be counted."""
+"""The append-only audit; an index on the state of tasks, for counts."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0009"
 down_revision = "0008"

@@ -1,9 +1,9 @@
-"""Webhooks: where events are sent to, and what came of it."""
+"""Webhooks and deliveries."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from headwater.catalog.dialects import UtcDateTime
+from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0010"
 down_revision = "0009"

@@ -1,1 +1,1 @@
-"""The steps of the history, in order of their numbers."""
+"""The migrations, in order of their numbers."""

@@ -1,0 +1,1 @@
+"""``headwater push``: uploads a file's documents as a task."""

@@ -1,1 +1,0 @@
-"""What ``headwater push`` does: a file becomes the documents of a task."""

@@ -1,0 +1,118 @@
+"""How engines reach the files of tables: on the same machine, or over HTTP with credentials of an hour.
+
+Over HTTP, Headwater answers as a read-only S3: engines know how to read from one, and take its address and credentials
+from the catalog. The session token alone decides: it is sealed, and names a stream, an API key and a time. Signatures
+are not verified, since a token is as secret as a key is.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.fernet import InvalidToken
+from fastapi import Request
+
+from headwater.catalog.keys import Key
+from headwater.catalog.vault import Vault
+from headwater.domain.errors import NotFound
+from headwater.lake.store import Store
+from headwater.streams.iceberg import FOLDER, Warehouse
+
+#: Names of the warehouses: files over HTTP, and files of the data directory.
+SERVED = "headwater"
+LOCAL = "local"
+WAREHOUSES = (SERVED, LOCAL)
+#: The bucket is the first part of the path at which files are served, and the prefix the second.
+BUCKET = "iceberg"
+PREFIX = "files"
+#: For how long credentials are valid.
+VALID_FOR = timedelta(hours=1)
+#: The header with the token of credentials.
+TOKEN_HEADER = "x-amz-security-token"  # noqa: S105 - the name of it
+#: Identifiers that S3 asks for and Headwater ignores.
+_REGION = "us-east-1"
+_ACCESS_KEY = "headwater"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What credentials allow: reading the files of a stream."""
+
+    stream: str
+    #: The key that asked for them: if it is revoked, they are void.
+    key: str
+    until: datetime
+
+
+def warehouse(name: str, store: Store) -> Warehouse:
+    """Return how a warehouse names files.
+
+    Raises:
+        NotFound: the lake is in an object store.
+    """
+    if store.is_remote:
+        raise NotFound(
+            "streams are not served as Iceberg tables while the lake is in an object store (setting lake_url); "
+            "read them by GET /streams/{fid}/export?format=parquet"
+        )
+    if name == LOCAL:
+        root = f"file://{store.root}"
+        return Warehouse(
+            name=LOCAL,
+            location=lambda stream: f"{root}/{FOLDER}/{stream}/{LOCAL}",
+            locate=lambda path: f"{root}/{path}",
+        )
+    # Paths of the lake have the stream in second place.
+    return Warehouse(
+        name=SERVED,
+        location=lambda stream: f"s3://{BUCKET}/{PREFIX}/{stream}",
+        locate=lambda path: f"s3://{BUCKET}/{PREFIX}/{path.split('/')[1]}/{path}",
+    )
+
+
+def credentials(
+    stream: str, key: Key, request: Request, *, public_url: str, vault: Vault, at: datetime
+) -> dict[str, str]:
+    """Return the properties by which an engine reads the files of a stream over HTTP."""
+    until = at + VALID_FOR
+    token = vault.seal({"iceberg": stream, "key": key.fid, "until": until.timestamp()})
+    return {
+        # ClickHouse compares locations with it, and needs the slash.
+        "s3.endpoint": f"{_address(request, public_url)}/",
+        "s3.path-style-access": "true",
+        "s3.region": _REGION,
+        "client.region": _REGION,
+        "s3.access-key-id": _ACCESS_KEY,
+        "s3.secret-access-key": _ACCESS_KEY,
+        "s3.session-token": token,
+        "s3.session-token-expires-at-ms": str(int(until.timestamp() * 1000)),
+    }
+
+
+def grant_of(token: str | None, vault: Vault, *, at: datetime) -> Grant | None:
+    """Return what credentials allow; None if they are not ours, or have expired."""
+    if not token:
+        return None
+    try:
+        found: dict[str, Any] = vault.unseal(token)
+        grant = Grant(stream=found["iceberg"], key=found["key"], until=datetime.fromtimestamp(found["until"], UTC))
+    except (InvalidToken, ValueError, KeyError, TypeError):
+        return None
+    return grant if at < grant.until else None
+
+
+def granted_path(grant: Grant, key: str) -> str | None:
+    """Return the path in the lake of an object of the bucket; None if it is no file of the stream that is granted."""
+    stream, _, path = key.partition("/")
+    parts = path.split("/")
+    is_plain = not any(part in {"", ".", ".."} or "\0" in part for part in parts)
+    of_stream = stream == grant.stream and parts[:2] in (["streams", stream], [FOLDER, stream])
+    return path if is_plain and of_stream else None
+
+
+def _address(request: Request, public_url: str) -> str:
+    """Return the address at which the caller reached Headwater; its scheme may be known to the settings alone."""
+    reached = f"{request.url.scheme}://{request.url.netloc}"
+    public = urlsplit(public_url)
+    return f"{public.scheme}://{public.netloc}" if public.netloc == request.url.netloc else reached

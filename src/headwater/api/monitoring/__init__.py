@@ -1,0 +1,1 @@
+"""Monitoring: metrics, gauges, readiness."""

@@ -1,0 +1,1 @@
+"""The connection to the catalog: transactions, dialects, locks, publish/subscribe, migrations."""

@@ -1,0 +1,173 @@
+"""Every difference between SQLite and PostgreSQL: types, functions, connections, the migration lock."""
+
+import sqlite3
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Engine,
+    Float,
+    LargeBinary,
+    Text,
+    create_engine,
+    event,
+    literal,
+    make_url,
+)
+from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+#: Seconds that SQLite waits for another process's write.
+PATIENCE = 30
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time in UTC. SQLite has no such type and drops the time zone, so it is added again."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the time in UTC, whatever its time zone."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the time with its time zone."""
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class holds(FunctionElement[bool]):  # noqa: N801 - it reads as an SQL function
+    """Whether bytes contain bytes, or a text a text, exactly: ``LIKE`` has a length limit and ignores case."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, whole: ColumnElement[Any], part: bytes | str) -> None:
+        super().__init__(whole, literal(part, LargeBinary() if isinstance(part, bytes) else Text()))
+
+
+@compiles(holds)
+def _holds(element: holds, compiler: SQLCompiler, **more: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    whole, part = (compiler.process(clause, **more) for clause in element.clauses)
+    if compiler.dialect.name == "sqlite":
+        return f"(instr({whole}, {part}) > 0)"
+    return f"(position({part} IN {whole}) > 0)"
+
+
+class seconds_between(FunctionElement[float]):  # noqa: N801 - it reads as an SQL function
+    """The seconds from one point in time to another."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(seconds_between)
+def _seconds_between(  # pyright: ignore[reportUnusedFunction]
+    element: seconds_between, compiler: SQLCompiler, **more: Any
+) -> str:
+    start, end = (compiler.process(clause, **more) for clause in element.clauses)
+    if compiler.dialect.name == "sqlite":
+        return f"((julianday({end}) - julianday({start})) * 86400.0)"
+    # A float, so that a value that was read compares equal to itself.
+    return f"CAST(EXTRACT(EPOCH FROM ({end} - {start})) AS double precision)"
+
+
+def is_sqlite(url: URL) -> bool:
+    """Return whether a database URL names SQLite."""
+    return url.get_backend_name() == "sqlite"
+
+
+def is_full(error: DBAPIError) -> bool:
+    """Return whether a write failed because the database's disk is full, and was certainly not committed."""
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def check_url(url: str) -> None:
+    """Raise unless Headwater supports the database.
+
+    Raises:
+        ValueError: it is neither SQLite nor PostgreSQL through psycopg.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError("it is no database URL; use sqlite:///… or postgresql+psycopg://…") from error
+    if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise ValueError(
+            f"{parsed.drivername!r} is no database that Headwater knows: use sqlite:///… or postgresql+psycopg://…"
+        )
+
+
+def engine_for(url: URL, *, writes: bool, size: int) -> Engine:
+    """Return a connection pool for reads, or one for writes; the caller disposes of it."""
+    if not is_sqlite(url):
+        return create_engine(
+            url,
+            pool_size=size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            # A query of several statements sees one snapshot; a change sees what others have committed.
+            isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
+        )
+    engine = create_engine(url, pool_size=1 if writes else size, max_overflow=0, connect_args={"timeout": PATIENCE})
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.isolation_level = None  # BEGIN is issued explicitly
+        _use_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _use_wal(connection: Any) -> None:
+    """Switch SQLite to WAL, so that readers and the writer do not wait for each other.
+
+    The setting is stored in the file. Switching needs exclusive access, and there SQLite fails at once if
+    another process has the file open, instead of waiting as it does for other locks.
+    """
+    for tries_left in range(PATIENCE * 20, -1, -1):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if not tries_left:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let one process at a time migrate: with the transaction itself on SQLite, an advisory lock on PostgreSQL."""
+    if is_sqlite(connection.engine.url):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4851269)")
+
+
+def migration_engine(url: str) -> Engine:
+    """Return an engine for one migration run; the caller disposes of it."""
+    engine = create_engine(make_url(url), connect_args={"timeout": PATIENCE} if is_sqlite(make_url(url)) else {})
+    if is_sqlite(engine.url):
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+            connection.isolation_level = None
+            _use_wal(connection)
+
+    return engine

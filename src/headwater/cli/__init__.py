@@ -1,0 +1,1 @@
+"""Server commands of the command line."""

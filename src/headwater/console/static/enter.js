@@ -1,0 +1,2 @@
+"use strict";
+/** @type {HTMLFormElement | null} */ (document.querySelector("#enter"))?.requestSubmit();

@@ -1,0 +1,1 @@
+"""The scanner: native code that validates documents against a plain schema."""

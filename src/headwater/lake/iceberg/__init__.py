@@ -1,0 +1,1 @@
+"""A stream version as a snapshot of an Apache Iceberg table (format version 2)."""

@@ -1,0 +1,1 @@
+"""Notifications of people: collected, grouped, sent through Apprise."""

@@ -1,0 +1,1 @@
+"""Webhooks: definitions, fan-out of events, delivery."""

@@ -1,0 +1,241 @@
+"""Streams as tables of an Iceberg catalog: each version that somebody asks for becomes a snapshot then.
+
+The files of a snapshot lie in a folder of their own in the lake, ``iceberg/{stream}/{warehouse}/{version}-{layout}``:
+version and layout of a stream determine what its files hold. A change of the layout (folding, erasure, purge) makes all
+snapshots of the stream obsolete; they are made again when somebody asks. Everything in ``iceberg`` can be made again at
+any time, so that backups leave it out, and no row of the catalog names it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from headwater.catalog import segment_tables, streams
+from headwater.catalog.core.database import Database
+from headwater.catalog.core.transaction import Transaction
+from headwater.domain.errors import NoRoom
+from headwater.domain.segment_table import VisibleSegments
+from headwater.domain.stream import Stream
+from headwater.lake.engine import Engine
+from headwater.lake.iceberg.files import Target, write_snapshot
+from headwater.lake.iceberg.schema import Snapshot, metadata
+from headwater.lake.store import Store
+from headwater.streams.views import View, visibility
+
+#: The folder of snapshots in the lake.
+FOLDER = "iceberg"
+#: Snapshots that nobody has asked for since are deleted after this, ...
+KEPT = timedelta(days=1)
+#: ... and the least recently asked for if there are more of a stream, ...
+MOST_KEPT = 50
+#: ... and those of an older layout after this, for readers that have started: their data files are deleted then, too.
+READERS_LEAVE = timedelta(hours=1)
+
+_COPIES = "copies"
+_METADATA = "metadata"
+#: Suffix of a snapshot that is being made.
+_STAGED = ".new"
+_ABOUT = "snapshot.json"
+_NAME = re.compile(r"(\d+)-(\d+)")
+_PRIVATE = 0o700
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warehouse:
+    """How engines are told where files are."""
+
+    #: Its name, which engines choose it by.
+    name: str
+    #: Returns the location of the table of a stream: some engines use its credentials only below it.
+    location: Callable[[str], str]
+    #: Returns the location of a path of the lake.
+    locate: Callable[[str], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A stream as a table, as of the version that was asked for."""
+
+    stream: str
+    version: int
+    metadata: dict[str, Any]
+    #: Where the same metadata are stored.
+    metadata_location: str
+
+
+class IcebergTables:
+    """Makes and keeps the snapshots of streams."""
+
+    def __init__(self, db: Database, engine: Engine, store: Store) -> None:
+        """Keep them in the store."""
+        self._db = db
+        self._engine = engine
+        self._root = store.root
+        self._making: dict[str, asyncio.Lock] = {}
+
+    async def table(self, stream: str, version: int | None, warehouse: Warehouse) -> Table:
+        """Return a stream as a table, at a version or, with None, at the present one.
+
+        The metadata list the other versions that have been asked for, too.
+
+        Raises:
+            NotFound, RequestInvalid, VersionForgotten: there is no such stream or version.
+            SegmentDamaged: a segment is damaged.
+            NoRoom: the disk is full.
+        """
+        look = await self._db.read(_look, stream, version)
+        folder = f"{FOLDER}/{stream}/{warehouse.name}"
+        current = None
+        try:
+            if look.version:
+                # One at a time in a process; between processes, the first one to finish is kept.
+                async with self._making.setdefault(stream, asyncio.Lock()):
+                    current = await self._snapshot(look, folder, warehouse)
+            return await asyncio.to_thread(self._described, look, folder, warehouse, current)
+        except OSError as error:
+            raise NoRoom(f"the table cannot be written: {error.strerror or error}") from error
+
+    async def sweep(self, at: datetime) -> int:
+        """Delete snapshots that are obsolete or that nobody asks for any more; return how many."""
+        folders = await asyncio.to_thread(lambda: list(self._folders()))
+        layouts = await self._db.read(streams.layouts, sorted({folder.parent.parent.name for folder in folders}))
+        return await asyncio.to_thread(self._sweep, folders, layouts, at)
+
+    async def _snapshot(self, look: "_Look", folder: str, warehouse: Warehouse) -> Snapshot:
+        path = f"{folder}/{look.version}-{look.stream.layout}"
+        found = await asyncio.to_thread(self._found, path)
+        if found is not None:
+            return found
+        return await self._engine.ask(self._make, look, folder, path, warehouse)
+
+    def _found(self, path: str, *, is_asked: bool = True) -> Snapshot | None:
+        """Return a snapshot that was made; ``is_asked`` keeps it for longer."""
+        about = self._root / path / _ABOUT
+        try:
+            found = Snapshot.decoded(about.read_bytes())
+            if is_asked:
+                for file in (about, *(self._root / copy for copy in found.copies)):
+                    os.utime(file)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found
+
+    def _make(self, look: "_Look", folder: str, path: str, warehouse: Warehouse) -> Snapshot:
+        staged = self._root / folder / f"{secrets.token_hex(8)}{_STAGED}"
+        staged.mkdir(mode=_PRIVATE, parents=True)
+        try:
+            target = Target(
+                root=self._root, staged=staged, path=path, copies=f"{folder}/{_COPIES}", locate=warehouse.locate
+            )
+            made = write_snapshot(self._engine, look.seen, target, version=look.version, at_ms=look.at_ms)
+            about = staged / _ABOUT
+            about.write_bytes(made.encoded())
+            with contextlib.suppress(OSError):  # another process was faster
+                staged.rename(self._root / path)
+            return made
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def _described(self, look: "_Look", folder: str, warehouse: Warehouse, current: Snapshot | None) -> Table:
+        """Return a table whose metadata list all snapshots of the present layout, and store the metadata."""
+        others = [
+            found
+            for version, layout, path in self._made(folder)
+            if layout == look.stream.layout and version != look.version
+            if (found := self._found(path, is_asked=False)) is not None
+        ]
+        described = metadata(
+            look.stream.fid,
+            others if current is None else [*others, current],
+            current=current,
+            location=warehouse.location(look.stream.fid),
+            at_ms=look.at_ms,
+        )
+        text = json.dumps(described).encode()
+        name = f"{look.version:05}-{sha256(text).hexdigest()[:32]}.metadata.json"
+        stored = self._root / folder / _METADATA / name
+        stored.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        new = stored.with_suffix(f".{secrets.token_hex(8)}")
+        new.write_bytes(text)
+        new.chmod(0o600)
+        new.rename(stored)
+        return Table(
+            stream=look.stream.fid,
+            version=look.version,
+            metadata=described,
+            metadata_location=warehouse.locate(f"{folder}/{_METADATA}/{name}"),
+        )
+
+    def _made(self, folder: str) -> Iterator[tuple[int, int, str]]:
+        """Yield version, layout and path of each snapshot in a folder."""
+        with contextlib.suppress(FileNotFoundError):
+            for one in (self._root / folder).iterdir():
+                if found := _NAME.fullmatch(one.name):
+                    yield int(found[1]), int(found[2]), f"{folder}/{one.name}"
+
+    def _folders(self) -> Iterator[Path]:
+        yield from (self._root / FOLDER).glob("*/*/*")
+
+    def _sweep(self, folders: list[Path], layouts: dict[str, int], at: datetime) -> int:
+        deleted = 0
+        for shared in {folder.parent for folder in folders}:
+            made = [
+                (_touched(folder / _ABOUT), int(found[2]) == layouts.get(shared.parent.name), folder)
+                for folder in folders
+                if folder.parent == shared and (found := _NAME.fullmatch(folder.name))
+            ]
+            for place, (touched, is_present, folder) in enumerate(sorted(made, reverse=True)):
+                if touched <= at - (KEPT if is_present and place < MOST_KEPT else READERS_LEAVE):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    deleted += 1
+            for folder in shared.glob(f"*{_STAGED}"):  # of a process that was killed
+                if _touched(folder) <= at - KEPT:
+                    shutil.rmtree(folder, ignore_errors=True)
+            self._sweep_shared(shared, at)
+        return deleted
+
+    def _sweep_shared(self, folder: Path, at: datetime) -> None:
+        """Delete the metadata of a folder that were not asked for lately, and copies that no snapshot uses."""
+        found = [Snapshot.decoded(about.read_bytes()) for about in folder.glob(f"*/{_ABOUT}")]
+        used = {self._root / copy for one in found for copy in one.copies}
+        for file in (*folder.glob(f"{_COPIES}/*"), *folder.glob(f"{_METADATA}/*")):
+            # One that is being made may be about to use it.
+            if file not in used and _touched(file) <= at - READERS_LEAVE:
+                file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    stream: Stream
+    version: int
+    at_ms: int
+    seen: VisibleSegments
+
+
+def _look(tx: Transaction, fid: str, version: int | None) -> _Look:
+    stream, shown = visibility(tx, fid, View(as_of=version))
+    began = streams.began_at(tx, fid, shown.version) or stream.created_at
+    return _Look(
+        stream=stream,
+        version=shown.version,
+        at_ms=int(began.timestamp() * 1000),
+        seen=segment_tables.visible(tx, fid, shown),
+    )
+
+
+def _touched(file: Path) -> datetime:
+    """Return when a file was last written or asked for; long ago if it is gone."""
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return datetime.fromtimestamp(0, UTC)
