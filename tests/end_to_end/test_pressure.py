@@ -78,10 +78,11 @@ def test_all_uploads_together_hold_a_bounded_amount_of_memory_and_all_end_well(s
             before, most = headwater.memory(), 0
             # All but the last bytes, so that each holds what it can.
             sending = [threads.submit(upload.send, body[:-10]) for upload, body in zip(uploads, bodies, strict=True)]
-            for _ in range(40):
+            for _ in range(60):
                 time.sleep(0.05)
                 most = max(most, headwater.memory())
-            assert most - before < 220 * MiB  # what they send is 480
+            # Without a budget it is 560. Beside the 64 MiB, each holds an open file, and what it has just received.
+            assert most - before < 320 * MiB
             ending = [
                 threads.submit(_end, upload, sent, body)
                 for upload, sent, body in zip(uploads, sending, bodies, strict=True)
