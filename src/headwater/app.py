@@ -158,8 +158,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        if role.runs_loops and fitting.WHY_MISSING is not None:
-            log.warning("scanner.missing", effect="uploads take longer to validate", why=fitting.WHY_MISSING)
+        if role.runs_loops and fitting.why_missing is not None:
+            log.warning("scanner.missing", effect="uploads take longer to validate", why=fitting.why_missing)
         calls = ec_client or EcClient(is_private_allowed=settings.calls_private_crawlers)
         made = running(settings, ec_client=calls, role=role, metrics=metrics, tracer=tracer)
         async with made as services:

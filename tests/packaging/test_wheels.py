@@ -113,7 +113,7 @@ def test_the_pure_wheel_has_no_machine_code_and_says_so(pure):
 
 def test_without_machine_code_uploads_have_the_same_results_and_errors(pure):
     environment = os.environ | {"PYTHONPATH": str(pure)}
-    code = "from headwater.ingest.scanner import fitting; print(fitting.__file__); print(fitting.WHY_MISSING)"
+    code = "from headwater.ingest.scanner import fitting; print(fitting.__file__); print(fitting.why_missing)"
     told = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )

@@ -6,8 +6,8 @@ except OSError as error:
     from headwater.ingest.scanner.general import line_offsets, mended, scan
 
     #: Why there is no native code; None if there is.
-    WHY_MISSING: str | None = str(error)
+    why_missing: str | None = str(error)
 else:
-    WHY_MISSING = None
+    why_missing = None
 
-__all__ = ["WHY_MISSING", "line_offsets", "mended", "scan"]
+__all__ = ["why_missing", "line_offsets", "mended", "scan"]
