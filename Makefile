@@ -56,8 +56,8 @@ serve: $(RUNTIME) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
 docs: $(STAMP) ## Build the documentation, as HTML in dist/docs
 	@$(BIN)/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going -d dist/doctrees docs dist/docs
 
-# Every wheel is compiled here: zig knows the C libraries of all of these systems.
-PLATFORMS = $(shell $(BIN)/python -c 'import hatch_build; print(*hatch_build.TARGETS)')
+# Every wheel is compiled here: zig knows the C libraries of all of these systems. "any" is for all others, without C.
+PLATFORMS = $(shell $(BIN)/python -c 'import hatch_build; print(*hatch_build.TARGETS, hatch_build.ANY)')
 dist: $(STAMP) ## Build sdists, the wheels of all platforms and the npm package, in dist/packages
 	@rm -rf dist/packages
 	@for platform in $(PLATFORMS); do \

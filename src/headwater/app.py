@@ -12,6 +12,7 @@ from random import random
 from time import monotonic
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
@@ -71,6 +72,7 @@ from headwater.domain.tracing import Tracer, under
 from headwater.ingest.orphans import delete_orphans
 from headwater.ingest.pipeline import Limits
 from headwater.ingest.replay import Replays
+from headwater.ingest.scanner import fitting
 from headwater.ingest.task_log import TaskLogWriter
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
@@ -108,6 +110,8 @@ from headwater.streams.prepared_exports import PreparedExports
 from headwater.streams.retention import Kept, Retention
 from headwater.streams.shared_exports import SharedExports
 from headwater.streams.task_log import TaskLogReader
+
+log = structlog.get_logger(__name__)
 
 #: The folder of prepared exports in the data directory.
 EXPORTS = "exports"
@@ -154,6 +158,8 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        if role.runs_loops and fitting.why_missing is not None:
+            log.warning("scanner.missing", effect="uploads take longer to validate", why=fitting.why_missing)
         calls = ec_client or EcClient(is_private_allowed=settings.calls_private_crawlers)
         made = running(settings, ec_client=calls, role=role, metrics=metrics, tracer=tracer)
         async with made as services:

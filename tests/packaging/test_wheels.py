@@ -17,6 +17,7 @@ from elftools.elf.elffile import ELFFile
 
 import hatch_build
 from docs_page import ROOT
+from end_to_end.conftest import Served, a_crawler, made
 
 SCANNER = "headwater/ingest/scanner/libscanner.so"
 #: By architecture of a tag for Linux: the machine of an ELF file.
@@ -88,6 +89,69 @@ def test_a_wheel_says_what_it_is_made_of(wheel):
     assert set(hatch_build.SCRIPTS) | {"duckdb", "pyarrow", "headwater-client"} <= set(parts)
     lock = json.loads((ROOT / hatch_build.VENDOR / "package-lock.json").read_text())["packages"]
     assert parts["htmx.org"]["version"] == lock["node_modules/htmx.org"]["version"]
+
+
+@pytest.fixture(scope="module")
+def pure(tmp_path_factory) -> Path:
+    """A folder that holds what the pure wheel does."""
+    file = _built(tmp_path_factory.mktemp("pure"), "wheel", **{hatch_build.PLATFORM: hatch_build.ANY})
+    assert file.name.endswith("-py3-none-any.whl")
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(folder)  # noqa: S202 - it was built here
+    return folder
+
+
+def test_the_pure_wheel_has_no_machine_code_and_says_so(pure):
+    assert not list(pure.rglob("*.so"))
+    (wheel,) = pure.glob("*.dist-info/WHEEL")
+    assert "Root-Is-Purelib: true" in wheel.read_text()
+    (sbom,) = pure.glob("*.dist-info/sboms/*")
+    assert "libscanner.so" not in sbom.read_text()
+    assert list(pure.glob("headwater/console/static/vendor/htmx.org/*.js"))
+
+
+def test_without_machine_code_uploads_have_the_same_results_and_errors(pure):
+    environment = os.environ | {"PYTHONPATH": str(pure)}
+    code = "from headwater.ingest.scanner import fitting; print(fitting.__file__); print(fitting.why_missing)"
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert told.stdout.startswith(f"{pure}/headwater/")
+    assert "libscanner.so: cannot open shared object file" in told.stdout
+    tests = [f"tests/ingest/test_{name}.py" for name in ("validation", "lenient", "replay", "upload")]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=ROOT,
+        env={name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "TEST_"))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:]
+
+
+def test_a_server_without_machine_code_warns_once_and_takes_documents(pure, tmp_path):
+    # Two workers, of which one warns.
+    served = Served(tmp_path / "data", arguments=["--workers", "2"], PYTHONPATH=str(pure), HEADWATER_LOG_FORMAT="json")
+    served.start()
+    try:
+        with served.client() as client:
+            schema = {"properties": {"price": {"type": "number"}}}
+            crawler = a_crawler(client, external={"schema": schema})
+            task = made(client, f"/actions/crawlers/{crawler['fid']}/task")
+            path = f"/actions/tasks/{task['fid']}/upload"
+            assert client.post(path, content=b'{"id": "a", "price": 1}\r\n\n{"id": "b"}').status_code == 200
+            refused = client.post(path, content=b'{"id": "c"}\n{"id": "d", "price": "1"}\n')
+            assert (refused.status_code, refused.json()["errors"][0]["line"]) == (406, 2)
+            docs = client.get(f"/streams/{task['stream']}/docs").json()["payload"]
+            assert {doc["id"] for doc in docs} == {"a", "b"}
+    finally:
+        served.stop()
+    (warning,) = [line for line in served.log.read_text().splitlines() if "scanner.missing" in line]
+    assert json.loads(warning)["level"] == "warning"
+    assert "libscanner.so" in json.loads(warning)["why"]
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.uname().machine != "x86_64", reason="its wheel runs elsewhere")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater.domain.errors import DocumentTooLarge, Flaw
-from headwater.ingest.scanner.library import line_offsets, mended
+from headwater.ingest.scanner.fitting import line_offsets, mended
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Approximate size of a block in bytes.

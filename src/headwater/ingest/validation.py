@@ -23,7 +23,7 @@ from headwater.domain.schema import cut
 from headwater.ingest.bounded_validator import BoundedValidator, Budget, Judged
 from headwater.ingest.lines import Block
 from headwater.ingest.scanner.compiler import NotPlain, plan_of
-from headwater.ingest.scanner.library import scan
+from headwater.ingest.scanner.fitting import scan
 from headwater.ingest.scanner.plan import Plan
 from headwater.sandbox.pool import Sandbox
 

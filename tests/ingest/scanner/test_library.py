@@ -2,8 +2,6 @@ import ctypes
 import json
 import mmap
 import random
-import re
-from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from budget import examples
 from headwater.domain.document import document_id
 from headwater.ingest.scanner.compiler import plan_of
-from headwater.ingest.scanner.library import _library, line_offsets, mended, scan
+from headwater.ingest.scanner.library import _library, line_offsets, scan
 from lines import scanned
 
 json_values = st.recursive(
@@ -235,30 +233,3 @@ def before_the_wall(data, plan):
     ids, ends, missed = np.empty(len(data), np.uint8), np.empty(2, np.int32), np.empty(1, np.int32)
     _library.headwater_scan(plan, at, np.array([0, len(data)], np.int32), 1, ids, ends, missed)
     assert libc.mprotect(ctypes.c_void_p(begin + page), page, mmap.PROT_READ | mmap.PROT_WRITE) == 0
-
-
-@pytest.mark.parametrize("data", [b"", b"{}", b"{}\r\n", b"\n", b"{}\n\n", b"{}\n {}\n", b"\t{}\n", b"{}\n{}"])
-def test_lines_that_are_not_good_as_they_stand_have_no_offsets(data):
-    assert line_offsets(data) is None
-
-
-@pytest.mark.parametrize(
-    ("data", "lines", "numbers", "starts"),
-    [
-        (b"a\r\nb\rc\n\r\n \t\r\r\nd", [b"a", b"b", b"c", b"d"], [0, 1, 2, 6], [0, 3, 5, 14]),
-        (b"\n" * 9, [], [], []),
-        (b" {} \r", [b" {} "], [0], [0]),
-        (b"\r\n\n\r", [], [], []),
-        (b"", [], [], []),
-    ],
-)
-def test_mended_lines_end_in_one_line_feed_and_none_is_blank(data, lines, numbers, starts):
-    found = mended(data)
-    assert found.data == b"".join(line + b"\n" for line in lines)
-    assert [found.data[begin:end] for begin, end in pairwise(found.offsets)] == [line + b"\n" for line in lines]
-    assert (found.numbers.tolist(), found.starts.tolist()) == (numbers, starts)
-    assert found.lines == len(re.findall(rb"\r\n|\r|\n|[^\r\n]+\Z", data))
-
-
-def test_offsets_are_where_lines_begin_and_where_the_last_one_ends():
-    assert line_offsets(b"{}\n[1]\nx\n").tolist() == [0, 3, 7, 9]

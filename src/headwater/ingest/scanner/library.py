@@ -1,7 +1,9 @@
-"""Bindings of the scanner, native code that validates a block of lines with the GIL released (``scanner.c``)."""
+"""Bindings of the scanner, native code that validates a block of lines with the GIL released (``scanner.c``).
+
+Importing it raises OSError where that code is missing, or is not for this platform; see ``fitting``.
+"""
 
 import ctypes
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from headwater.ingest.scanner.mended import Mended
 from headwater.ingest.scanner.plan import Plan
 
 #: Built from ``scanner.c`` when Headwater is installed; see ``hatch_build.py``.
@@ -32,21 +35,6 @@ def line_offsets(data: bytes) -> npt.NDArray[np.int32] | None:
     count = _lines(data, len(data), offsets)
     # Copied, so that the oversized buffer is freed.
     return None if count < 0 else offsets[: count + 1].copy()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mended:
-    """The non-blank lines of a piece of a body, each ended by one LF."""
-
-    data: bytes
-    #: Where each line begins in ``data``, and where the last one ends.
-    offsets: npt.NDArray[np.int32]
-    #: The line number of each within the piece, from 0.
-    numbers: npt.NDArray[np.int32]
-    #: Where each begins in the piece.
-    starts: npt.NDArray[np.int32]
-    #: The number of lines of the piece, blank ones included.
-    lines: int
 
 
 def mended(data: bytes) -> Mended:
