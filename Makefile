@@ -21,7 +21,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --pyth
 WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve docs dist test test-served test-all screenshots exchanges bench bench-peers bench-writers bench-guard bench-idle bench-retention bench-read bench-runs check fuzz test-engines lint types imports format lock clean
+.PHONY: help demo serve docs dist test test-served test-all screenshots exchanges bench bench-peers bench-writers bench-guard bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -126,6 +126,9 @@ bench-idle: $(STAMP) ## Measure what an idle server costs, and how soon a server
 
 bench-read: $(STAMP) ## Measure reading and undoing; the first run makes 2 GB of data
 	@$(BIN)/python -m bench.read
+
+bench-console: $(STAMP) ## Measure the console's pages; the first run makes a stream of 15,000 runs, half an hour
+	@$(BIN)/python -m bench.console
 
 check: lint types imports test-all fuzz test-engines ## Everything that CI checks
 

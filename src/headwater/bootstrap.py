@@ -431,7 +431,7 @@ def _print_key(settings: Settings, secret: str, *, link: str) -> None:
 
 def console_link(settings: Settings, token: str) -> str:
     """Return the URL that signs a browser in."""
-    return f"{settings.reached_at}/console/enter?link={token}"
+    return f"{settings.reached_at.rstrip('/')}/console/enter?link={token}"
 
 
 def make_console_link(settings: Settings, *, key: str | None, at: datetime) -> tuple[str, str]:

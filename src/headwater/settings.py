@@ -191,7 +191,9 @@ class Settings(BaseSettings):
         default=1, ge=1, description="Processes that answer on the port; set to the number of CPU cores."
     )
     public_url: str | None = Field(
-        default=None, description="Where crawlers reach this server; unset, `http://host:port`."
+        default=None,
+        description="Where crawlers and people reach this server, with the path below which a proxy serves it, if any; "
+        "unset, `http://host:port`.",
     )
     cors_origins: Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_texts)] = (
         Field(

@@ -69,7 +69,7 @@ class Visitor:
             self.wrong.append(f"asked elsewhere: {url}")
 
     def sign_in(self, key: str | None = None) -> None:
-        self.page.goto("/console/sign-in")
+        self.page.goto(f"{self.served.url}/console/sign-in")
         self.page.get_by_label("API key").fill(key or self.served.key())
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/console/")

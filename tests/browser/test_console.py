@@ -8,7 +8,8 @@ import sys
 import pytest
 from playwright.sync_api import expect
 
-from browser.story import Story
+from browser.path_proxy import PathProxy
+from browser.story import Story, Teller
 from end_to_end.conftest import made
 from end_to_end.crawler_server import CrawlerServer, call
 
@@ -251,6 +252,40 @@ def test_without_scripts_a_run_is_undone_all_the_same(told, visit):
     page.get_by_role("button", name="Undo this run").click()
     expect(page.get_by_role("status").first).to_contain_text("Undone 1 run")
     assert client.get(f"/tasks/{story.bad}").json()["payload"]["removed_at"] is not None
+
+
+def test_below_the_path_of_a_proxy_everything_works(serve, visit):
+    proxy = PathProxy("/headwater")
+    served = serve(HEADWATER_PUBLIC_URL=proxy.url)
+    proxy.server = served.port
+    with served.client() as client:
+        story = Teller(client).tell()
+        # From here on, whatever is asked for beside the path fails the test.
+        served.url = proxy.url
+        visitor = visit(served)
+        visitor.sign_in()
+        page = visitor.page
+        page.keyboard.press("g")
+        page.keyboard.press("r")
+        page.wait_for_url(f"{proxy.url}/console/runs")
+        page.locator(f"td a[href='/headwater/console/runs/{story.bad}']").click()
+        page.get_by_role("link", name="Undo…").first.click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("documents show an older version again")
+        dialog.get_by_role("button", name="Undo this run").click()
+        expect(page.locator(".notice")).to_contain_text("Undone")
+        page.goto(f"{proxy.url}/console/runs/{story.running}")
+        body = b'{"isbn": "live", "price": 1}\n'
+        assert client.post(f"/actions/tasks/{story.running}/upload", content=body).is_success
+        expect(page.locator("#progress")).to_contain_text("81 documents")
+        page.goto(f"{proxy.url}/docs")
+        operation = page.locator(".opblock-summary-path", has_text="crawlers").first
+        expect(operation).to_be_visible(timeout=60_000)
+        page.get_by_role("link", name="Headwater").click()
+        page.wait_for_url(f"{proxy.url}/console/")
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url(f"{proxy.url}/console/sign-in")
+    proxy.close()
 
 
 def test_the_reference_of_the_api_loads_nothing_from_elsewhere(headwater, visit):

@@ -72,7 +72,6 @@ class Column:
     #: What one reads when pointing at it.
     title: str
     kind: str = "accent"
-    href: str | None = None
 
 
 def columns(values: Sequence[Column], *, label: str, width: int = 640, height: int = 96) -> Markup:
@@ -108,9 +107,16 @@ class Mark:
 
 
 def lane(
-    marks: Sequence[Mark], *, since: datetime, until: datetime, label: str, width: int = 960, height: int = 22
+    marks: Sequence[Mark],
+    *,
+    since: datetime,
+    until: datetime,
+    label: str,
+    root: str,
+    width: int = 960,
+    height: int = 22,
 ) -> Markup:
-    """Return the runs of a crawler along a span of time."""
+    """Return the runs of a crawler along a span of time; ``root`` comes before the paths of their pages."""
     whole = (until - since).total_seconds() or 1
     drawn: list[Markup] = []
     for hour in range(1, int(whole // 3600) + 1):
@@ -124,10 +130,17 @@ def lane(
         right = min(float(width), (run.ended_at - since).total_seconds() / whole * width)
         drawn.append(
             Markup(
-                '<a href="{}" aria-label="{}"><rect class="run is-{}" x="{:.1f}" y="3" rx="2" width="{:.1f}" '
+                '<a href="{}{}" aria-label="{}"><rect class="run is-{}" x="{:.1f}" y="3" rx="2" width="{:.1f}" '
                 'height="{}"><title>{}</title></rect></a>'
             ).format(
-                run.href, run.title, run.state, min(left, width - 5), max(5.0, right - left), height - 6, run.title
+                root,
+                run.href,
+                run.title,
+                run.state,
+                min(left, width - 5),
+                max(5.0, right - left),
+                height - 6,
+                run.title,
             )
         )
     return Markup(

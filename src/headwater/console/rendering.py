@@ -41,8 +41,8 @@ def _harmless(value: Any) -> Any:
 
 
 @cache
-def environment() -> jinja2.Environment:
-    """Return the templates, with what all of them may use."""
+def environment(root: str) -> jinja2.Environment:
+    """Return the templates, with what all of them may use; ``root`` comes before each path of a URL."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -63,8 +63,12 @@ def environment() -> jinja2.Environment:
         exactly=escape,
     )
     shared: dict[str, Any] = made.globals
-    shared.update(asset=assets.url_of, many=formats.many, charts=charts)
+    shared.update(root=root, asset=partial(_asset, root), many=formats.many, charts=charts)
     return made
+
+
+def _asset(root: str, name: str) -> str:
+    return f"{root}{assets.url_of(name)}"
 
 
 def render(visit: Visit, template: str, *, status: int = 200, loads_images: bool = False, **values: Any) -> Response:
@@ -78,7 +82,7 @@ def part(visit: Visit, template: str, **values: Any) -> str:
     """Return the text of a page, or of a part of one."""
     now = visit.services.clock()
     return (
-        environment()
+        environment(visit.services.root)
         .get_template(template)
         .render(visit=visit, now=now, when=partial(_when, now), csrf=visit.session.csrf, **values)
     )
@@ -88,9 +92,9 @@ def _when(now: datetime, moment: datetime | None, form: str = "relative") -> Mar
     return formats.when(moment, now, form=form)
 
 
-def public(template: str, *, status: int = 200, **values: Any) -> Response:
+def public(root: str, template: str, *, status: int = 200, **values: Any) -> Response:
     """Return a page for somebody who is not signed in."""
-    return HTMLResponse(environment().get_template(template).render(**values), status, headers=HEADERS)
+    return HTMLResponse(environment(root).get_template(template).render(**values), status, headers=HEADERS)
 
 
 def failed(visit: Visit, error: HeadwaterError) -> Response:

@@ -77,7 +77,7 @@ async def _visited(request: Request, handler: Handler, needs: Scope, action: str
     services = services_of(request)
     found = await signed_in(request)
     if found is None:
-        return _to_sign_in(request)
+        return _to_sign_in(request, services.root)
     session, key = found
     visit = Visit(request=request, services=services, session=session, key=key, at=services.clock())
     try:
@@ -109,17 +109,18 @@ def _keep_session(visit: Visit, response: Response) -> None:
     services = visit.services
     if visit.session.is_to_be_rotated(visit.at):
         renewed = visit.session.renewed(visit.at)
-        sessions.set_cookie(response, renewed, services.vault, is_secure=is_secure(visit.request, services))
+        is_https = is_secure(visit.request, services)
+        sessions.set_cookie(response, renewed, services.vault, root=services.root, is_secure=is_https)
     if visit.notice is not None:
-        response.delete_cookie(NOTICE, path=sessions.PATH)
+        response.delete_cookie(NOTICE, path=f"{services.root}{sessions.PATH}")
 
 
-def _to_sign_in(request: Request) -> Response:
+def _to_sign_in(request: Request, root: str) -> Response:
     if request.headers.get("hx-request") == "true":
-        return Response("", 401, headers={"HX-Redirect": SIGN_IN})
+        return Response("", 401, headers={"HX-Redirect": f"{root}{SIGN_IN}"})
     back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     asked = urlencode({"next": back}) if request.method == "GET" and back != "/console/" else ""
-    return RedirectResponse(f"{SIGN_IN}?{asked}" if asked else SIGN_IN, _SEE_OTHER)
+    return RedirectResponse(f"{root}{SIGN_IN}?{asked}" if asked else f"{root}{SIGN_IN}", _SEE_OTHER)
 
 
 def require_own(visit: Visit) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from headwater.catalog.core.database import Database
 from headwater.catalog.keys import Key
@@ -94,6 +95,11 @@ class ConsoleServices:
     workers: int
     #: The data directory.
     data: Path
+
+    @property
+    def root(self) -> str:
+        """The path below which a proxy serves everything, without its last slash; empty if there is none."""
+        return urlsplit(self.public_url).path.rstrip("/")
 
     @property
     def is_behind_tls(self) -> bool:

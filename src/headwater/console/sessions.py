@@ -79,13 +79,13 @@ def unsealed(cookie: str | None, vault: Vault) -> Session | None:
         return None
 
 
-def set_cookie(response: Response, session: Session, vault: Vault, *, is_secure: bool) -> None:
-    """Give a browser its session."""
+def set_cookie(response: Response, session: Session, vault: Vault, *, root: str, is_secure: bool) -> None:
+    """Give a browser its session; ``root`` is the path of a proxy."""
     response.set_cookie(
         COOKIE,
         sealed(session, vault),
         max_age=int(IDLE.total_seconds()),
-        path=PATH,
+        path=f"{root}{PATH}",
         secure=is_secure,
         httponly=True,
         samesite="lax",

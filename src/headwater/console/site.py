@@ -27,6 +27,7 @@ from headwater.console.pages import (
     webhooks,
 )
 from headwater.console.routing import PageRoute
+from headwater.console.visits import services_of
 
 _PAGES = (
     home,
@@ -68,18 +69,18 @@ async def root(request: Request) -> Response:
     """Lead browsers to the console, and tell programs the links."""
     headers = {"Vary": "Accept"}
     if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("/console/", 303, headers=headers)
+        return RedirectResponse(f"{services_of(request).root}/console/", 303, headers=headers)
     return JSONResponse({"success": True, "payload": {"links": LINKS}, "version": 0}, headers=headers)
 
 
-async def console(_request: Request) -> Response:
+async def console(request: Request) -> Response:
     """Lead to the first page."""
-    return RedirectResponse("/console/", 308)
+    return RedirectResponse(f"{services_of(request).root}/console/", 308)
 
 
-async def nowhere(_request: Request) -> Response:
+async def nowhere(request: Request) -> Response:
     """Answer a path of the console that there is not."""
-    return rendering.public("nowhere.html", status=404)
+    return rendering.public(services_of(request).root, "nowhere.html", status=404)
 
 
 def routes() -> list[BaseRoute]:

@@ -81,7 +81,10 @@ class Visit:
         return self.key.allows(Scope(scope))
 
     def here(self, **changed: str | Sequence[str] | None) -> str:
-        """Return the URL of this page with parameters changed; None removes one, and the cursor never stays."""
+        """Return the URL of this page with parameters changed; None removes one, and the cursor never stays.
+
+        Like all URLs outside of templates and answers, it is one of the server, without the path of a proxy.
+        """
         kept = [(name, value) for name, value in self.query.pairs if name not in changed and name != "after"]
         for name, value in changed.items():
             kept += [(name, each) for each in ([value] if isinstance(value, str) else value or [])]
@@ -89,13 +92,13 @@ class Visit:
 
     def go(self, url: str, *, notice: str | None = None) -> Response:
         """Return the answer to a change: another page, which shows a notice once."""
-        response = RedirectResponse(url, _SEE_OTHER)
+        response = RedirectResponse(f"{self.services.root}{url}", _SEE_OTHER)
         if notice is not None:
             response.set_cookie(
                 NOTICE,
                 self.services.vault.seal(notice[:1000]),
                 max_age=60,
-                path=sessions.PATH,
+                path=f"{self.services.root}{sessions.PATH}",
                 secure=is_secure(self.request, self.services),
                 httponly=True,
                 samesite="lax",

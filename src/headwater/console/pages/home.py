@@ -259,5 +259,5 @@ async def first_run(visit: Visit) -> Response:
     found = await visit.services.db.read(runs.page, runs.RunFilter(crawler=visit.fid), after=None, limit=1)
     response = render(visit, "parts/first_run.html", task=found[0] if found else None)
     if found:
-        response.headers["HX-Redirect"] = f"/console/runs/{found[0].fid}"
+        response.headers["HX-Redirect"] = f"{visit.services.root}/console/runs/{found[0].fid}"
     return response

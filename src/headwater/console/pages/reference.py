@@ -8,4 +8,5 @@ from headwater.console import rendering
 
 async def page(_request: Request) -> Response:
     """Show the reference."""
-    return rendering.public("reference.html", root=".")
+    # Relative to this page, so that it is complete below a path of which no setting says anything, too.
+    return rendering.public(".", "reference.html")

@@ -45,7 +45,7 @@ async def sign_in(request: Request) -> Response:
     if request.method == "GET":
         after = _own_path(request.query_params.get("next"))
         if await signed_in(request) is not None:
-            return RedirectResponse(after, _SEE_OTHER)
+            return RedirectResponse(f"{services.root}{after}", _SEE_OTHER)
         return _form(services, after=after)
     form = await read_form(request)
     after = _own_path(form.get("next"))
@@ -73,7 +73,7 @@ async def enter(request: Request) -> Response:
     """Show whom a one-time link signs in, or use it: a link is used by its form alone, and not by a preview of it."""
     services = services_of(request)
     if request.method == "GET":
-        return rendering.public("enter.html", token=request.query_params.get("link", ""))
+        return rendering.public(services.root, "enter.html", token=request.query_params.get("link", ""))
     form = await read_form(request)
     token = form.get("link")
     key = None
@@ -98,7 +98,13 @@ async def begin_oidc(request: Request) -> Response:
     sealed = services.vault.seal({**begun.kept, "next": after, "began": services.clock().timestamp()})
     is_https = is_secure(request, services)
     response.set_cookie(
-        OIDC_COOKIE, sealed, max_age=_OIDC_WITHIN, path=_OIDC_PATH, secure=is_https, httponly=True, samesite="lax"
+        OIDC_COOKIE,
+        sealed,
+        max_age=_OIDC_WITHIN,
+        path=f"{services.root}{_OIDC_PATH}",
+        secure=is_https,
+        httponly=True,
+        samesite="lax",
     )
     return response
 
@@ -113,7 +119,7 @@ async def finish_oidc(request: Request) -> Response:
         response = _not_signed_in(services, error)
     else:
         response = await _begin(request, services, key, _own_path(None if kept is None else kept["next"]))
-    response.delete_cookie(OIDC_COOKIE, path=_OIDC_PATH)
+    response.delete_cookie(OIDC_COOKIE, path=f"{services.root}{_OIDC_PATH}")
     return response
 
 
@@ -158,10 +164,10 @@ def _not_signed_in(services: ConsoleServices, error: SignInRefused | Unavailable
 @pages.post("/sign-out", action="sign_out", about=None, needs=Scope.READ)
 async def sign_out(visit: Visit) -> Response:
     """End the session: its cookie is deleted, and no copy of it is accepted any more."""
-    session = visit.session
+    session, root = visit.session, visit.services.root
     await visit.services.db.write(partial(ended_sessions.add, expires_at=session.ends_at, at=visit.at), session.csrf)
-    response = RedirectResponse(SIGN_IN, _SEE_OTHER)
-    response.delete_cookie(sessions.COOKIE, path=sessions.PATH)
+    response = RedirectResponse(f"{root}{SIGN_IN}", _SEE_OTHER)
+    response.delete_cookie(sessions.COOKIE, path=f"{root}{sessions.PATH}")
     visit.session = visit.session.renewed(visit.at)  # so that it is not given anew
     return response
 
@@ -179,14 +185,15 @@ async def _begin(request: Request, services: ConsoleServices, key: Key, after: s
         request_id=rendering.request_id_of(request),
     )
     await services.db.write(lambda tx: actor.record(tx, Changes()))
-    response = RedirectResponse(after, _SEE_OTHER)
-    sessions.set_cookie(response, Session.begin(key.fid, at=at), services.vault, is_secure=is_secure(request, services))
+    response = RedirectResponse(f"{services.root}{after}", _SEE_OTHER)
+    session, is_https = Session.begin(key.fid, at=at), is_secure(request, services)
+    sessions.set_cookie(response, session, services.vault, root=services.root, is_secure=is_https)
     return response
 
 
 def _form(services: ConsoleServices, *, after: str, wrong: str | None = None, status: int = 200) -> Response:
     has_oidc = services.oidc is not None
-    return rendering.public("sign_in.html", status=status, after=after, wrong=wrong, has_oidc=has_oidc)
+    return rendering.public(services.root, "sign_in.html", status=status, after=after, wrong=wrong, has_oidc=has_oidc)
 
 
 def _own_path(given: str | None) -> str:

@@ -89,7 +89,7 @@
     localStorage.setItem("headwater-theme", root.dataset.theme);
   });
 
-  const places = { h: "/console/", s: "/console/streams", r: "/console/runs", c: "/console/crawlers", e: "/console/externals" };
+  const places = { h: "", s: "streams", r: "runs", c: "crawlers", e: "externals" };
   let isGoing = false;
   document.addEventListener("keydown", (event) => {
     const jump = /** @type {HTMLInputElement} */ (document.querySelector("#jump"));
@@ -97,7 +97,7 @@
     if (event.key === "Escape" && document.activeElement === jump) { jump.value = ""; document.querySelector("#hits").replaceChildren(); jump.blur(); }
     const target = /** @type {Element} */ (event.target);
     if (event.metaKey || event.ctrlKey || event.altKey || target.closest("input, textarea, select, dialog")) return;
-    if (isGoing && places[event.key]) { location.assign(places[event.key]); return; }
+    if (isGoing && event.key in places) { location.assign(`${document.body.dataset.root}/console/${places[event.key]}`); return; }
     isGoing = event.key === "g";
     if (event.key === "/") { event.preventDefault(); jump?.focus(); }
     if (event.key === "?") /** @type {HTMLDialogElement} */ (document.querySelector("#keys-help")).showModal();
