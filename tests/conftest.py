@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import shutil
@@ -36,6 +37,25 @@ from object_stores import S3
 
 # A page of the documentation that does not hold is told in full: what it shows beside what came.
 pytest.register_assert_rewrite("docs_tour")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module whose tests are not selected."""
+    if collection_path.suffix != ".py":
+        return None
+    return tiers.is_left_out(collection_path.relative_to(config.rootpath).as_posix(), config.option.markexpr) or None
+
+
+def pytest_sessionstart() -> None:
+    """Collect tests without the garbage collector: next to nothing of what is made then is garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected and imported out of each of the garbage collector's later turns."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,10 +1,16 @@
 """tests/tiers.py: no test is lost between the tiers."""
 
+import re
+from pathlib import Path
+
 import pytest
+from _pytest.mark.expression import Expression
 
 import tiers
 
 pytest_plugins = ["pytester"]
+
+MAKEFILE = Path(__file__).parents[1] / "Makefile"
 
 EXAMPLE = """
 import pytest
@@ -46,6 +52,28 @@ def test_a_test_on_postgresql_is_spared_where_it_runs_on_sqlite_too(items, monke
 def test_none_is_spared_when_all_databases_are_asked_for(items, monkeypatch):
     monkeypatch.setenv(tiers.DATABASES, "all")
     assert tiers.spared(items) == []
+
+
+@pytest.mark.parametrize("expression", re.findall(r'-m "?([^"\n]*?)"? \$\(TESTS\)', MAKEFILE.read_text()))
+def test_a_file_that_is_not_imported_has_no_test_that_is_selected(expression, pytestconfig):
+    selected = Expression.compile(expression)
+    files = [
+        file.relative_to(pytestconfig.rootpath).as_posix() for file in pytestconfig.rootpath.rglob("tests/**/test_*.py")
+    ]
+    left_out = [file for file in files if tiers.is_left_out(file, expression)]
+    assert left_out
+    assert [file for file in left_out if selected.evaluate(_markers(file).__contains__)] == []
+    partly = {place.partition("::")[0] for place in tiers.SERVED if "::" in place}
+    assert partly.isdisjoint(left_out)
+
+
+def _markers(file: str) -> set[str]:
+    return {name for name, places in (("served", tiers.SERVED), ("smoke", tiers.SMOKE)) if file.startswith(places)}
+
+
+def test_with_another_selection_all_files_are_imported():
+    assert not tiers.is_left_out("tests/end_to_end/test_smoke.py", "")
+    assert not tiers.is_left_out("tests/end_to_end/test_smoke.py", "not both_databases")
 
 
 @pytest.mark.parametrize(("used", "is_served", "fails"), [(4.9, False, False), (5.1, False, True), (5.1, True, False)])

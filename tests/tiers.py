@@ -46,6 +46,23 @@ BOTH = (
 )
 
 
+def is_left_out(file: str, expression: str) -> bool:
+    """Return whether ``-m`` selects no test of a file, which is a path from the root: it is not imported then."""
+    served = tuple(place for place in SERVED if "::" not in place)
+    partly = tuple(place.partition("::")[0] for place in SERVED if "::" in place)
+    match expression:
+        case "not served":
+            return file.startswith(served)
+        case "not served or smoke":
+            return file.startswith(served) and not file.startswith(SMOKE)
+        case "served":
+            return not file.startswith((*served, *partly))
+        case "served and not smoke":
+            return not file.startswith((*served, *partly)) or file.startswith(SMOKE)
+        case _:
+            return False
+
+
 def mark(items: list[pytest.Item]) -> None:
     """Mark the tests of the served tier, and those of the smoke run."""
     for item in items:

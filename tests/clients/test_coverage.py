@@ -5,14 +5,13 @@ import re
 
 from exchange_table import FILE
 from headwater.api.errors import slug
-from headwater.app import create_app
 from headwater.domain.errors import HeadwaterError
-from headwater.settings import Settings
 from headwater.streams.export import ExportFormat
 from headwater_client import errors
 from headwater_client.cli.access import ANSWERS
 from headwater_client.cli.export import ExportFormat as CommandFormat
 from headwater_client.exports import FORMATS
+from openapi_document import openapi
 
 #: Calls that no client needs.
 LEFT_OUT = {
@@ -32,7 +31,7 @@ LEFT_OUT = {
 }
 
 
-PATHS = create_app(Settings()).openapi()["paths"]
+PATHS = openapi()["paths"]
 
 
 def _operation(asked: dict) -> str:

@@ -1,5 +1,6 @@
 """That readers find every page and drawing, and what a link promises."""
 
+import functools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -10,8 +11,7 @@ import pytest
 
 from docs.extensions.operations import PLACE, Operations
 from docs_page import ROOT
-from headwater.app import create_app
-from headwater.settings import Settings
+from openapi_document import openapi
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -48,9 +48,14 @@ def test_links_within_the_documentation_lead_to_headings_that_are_there(file):
 
 
 def _anchors(file: Path, target: str) -> set[str]:
-    text = (file.parent / target if target else file).read_text()
+    return _headings((file.parent / target if target else file).resolve())
+
+
+@functools.cache
+def _headings(page: Path) -> set[str]:
+    text = page.read_text()
     if PLACE in text:
-        text += Operations(create_app(Settings()).openapi(), errors=defaultdict(str)).markdown()
+        text += Operations(openapi(), errors=defaultdict(str)).markdown()
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

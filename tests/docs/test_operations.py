@@ -4,8 +4,7 @@ import pytest
 
 from docs.extensions.operations import Operations, firsts
 from docs_page import ROOT
-from headwater.app import create_app
-from headwater.settings import Settings
+from openapi_document import openapi
 
 ERRORS = {code: name for name, code in firsts((ROOT / "docs/reference/errors.md").read_text())}
 #: What every operation can answer.
@@ -186,7 +185,7 @@ def test_a_document_becomes_a_page():
 
 @pytest.fixture(scope="module")
 def api() -> dict:
-    return create_app(Settings()).openapi()
+    return openapi()
 
 
 def test_every_operation_and_each_of_its_answers_is_told(api):

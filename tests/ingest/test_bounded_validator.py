@@ -58,30 +58,31 @@ def branches(keyword):
     return {keyword: [{**N, "required": ["a"]}, {**N, "required": ["b"]}]}
 
 
-#: By name: the schema, and a document that does not match it, or costs too much to tell.
+#: By name: the schema, and a document that does not match it, or costs too much to tell; made where it is used, since
+#: some are large.
 ATTACKS = {
-    "a union that contains itself, 14 levels": (UNION, nested(14, {"v": 1})),
-    "a union that contains itself, 100 levels": (UNION, nested(100, {"v": 1})),
-    "names": ({"propertyNames": {"pattern": "^[a-z]{2}$"}}, {f"N{number}": 1 for number in range(4000)}),
-    "faults": (items_of_x(type="string"), {"x": [1] * 23_000}),
-    "look-ahead": (about_x(pattern=r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z]).{8,}"), {"x": "a" * 40_000}),
-    "long look-ahead": (about_x(pattern=r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z]).{8,}"), {"x": "a" * 15_000_000}),
-    "look-ahead that is not linear": (about_x(pattern=r"(?!.*a.*b)x.*\d(?=.*z.*z)"), {"x": "x1" * 200_000}),
-    "back reference": (about_x(pattern=r"(a*)*\1b"), {"x": "a" * 100_000}),
-    "patternProperties": (
+    "a union that contains itself, 14 levels": lambda: (UNION, nested(14, {"v": 1})),
+    "a union that contains itself, 100 levels": lambda: (UNION, nested(100, {"v": 1})),
+    "names": lambda: ({"propertyNames": {"pattern": "^[a-z]{2}$"}}, {f"N{number}": 1 for number in range(4000)}),
+    "faults": lambda: (items_of_x(type="string"), {"x": [1] * 23_000}),
+    "look-ahead": lambda: (about_x(pattern=r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z]).{8,}"), {"x": "a" * 40_000}),
+    "long look-ahead": lambda: (about_x(pattern=r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z]).{8,}"), {"x": "a" * 15_000_000}),
+    "look-ahead that is not linear": lambda: (about_x(pattern=r"(?!.*a.*b)x.*\d(?=.*z.*z)"), {"x": "x1" * 200_000}),
+    "back reference": lambda: (about_x(pattern=r"(a*)*\1b"), {"x": "a" * 100_000}),
+    "patternProperties": lambda: (
         {"patternProperties": {r"(?=.*\d)(?=.*[A-Z])x.*y": True}, "additionalProperties": False},
         {"x" * 40_000: 1},
     ),
-    "doubling anyOf": (doubling(34, lambda part: {"anyOf": [part, part]}), {"x": 1}),
-    "doubling oneOf": (doubling(34, lambda part: {"oneOf": [part, part]}), {"x": 1}),
-    "doubling allOf": (doubling(34, lambda part: {"allOf": [part, part]}), {"x": "a"}),
-    "doubling if": (doubling(34, lambda part: {"if": part, "then": part, "else": part}), {"x": 1}),
-    "doubling not": (doubling(34, lambda part: {"not": {"anyOf": [part, part]}}), {"x": 1}),
-    "doubling dependentSchemas": (
+    "doubling anyOf": lambda: (doubling(34, lambda part: {"anyOf": [part, part]}), {"x": 1}),
+    "doubling oneOf": lambda: (doubling(34, lambda part: {"oneOf": [part, part]}), {"x": 1}),
+    "doubling allOf": lambda: (doubling(34, lambda part: {"allOf": [part, part]}), {"x": "a"}),
+    "doubling if": lambda: (doubling(34, lambda part: {"if": part, "then": part, "else": part}), {"x": 1}),
+    "doubling not": lambda: (doubling(34, lambda part: {"not": {"anyOf": [part, part]}}), {"x": 1}),
+    "doubling dependentSchemas": lambda: (
         doubling(34, lambda part: {"dependentSchemas": {"a": part, "b": part}}),
         {"x": {"a": 1, "b": 1}},
     ),
-    "$dynamicRef": (
+    "$dynamicRef": lambda: (
         {
             "$dynamicAnchor": "n",
             "anyOf": [
@@ -91,17 +92,20 @@ ATTACKS = {
         },
         nested(100, {}),
     ),
-    "oneOf that contains itself": (branches("oneOf"), nested(100, {})),
-    "unevaluatedProperties": ({"unevaluatedProperties": False, "allOf": [N, N]}, nested(60, {"v": 1})),
-    "enum": (items_of_x(enum=[{"a": number} for number in range(20_000)]), {"x": [{"a": -1}] * 20_000}),
-    "uniqueItems": (about_x(uniqueItems=True), {"x": [[number % 7, {"a": number}] for number in range(200_000)] * 2}),
-    "email": ({"$schema": DRAFT_7, **items_of_x(format="email")}, {"x": ["a." * 100 + "@"] * 5000}),
-    "regex": ({"$schema": DRAFT_7, **about_x(format="regex")}, {"x": "(\\w{1000}){1000}" + "(" * 100_000}),
-    "many bounds": (items_of_x(allOf=[{"maximum": most} for most in range(4000)]), {"x": [9999] * 500_000}),
-    "multipleOf": (items_of_x(multipleOf=1e-300), {"x": [1.5e300] * 100_000}),
-    "contains": (about_x(contains={"contains": {"contains": {"const": 1}}}), {"x": [[[0] * 100] * 100] * 100}),
-    "many small lists": (items_of_x(type="string"), {"x": [[]] * 3_000_000}),
-    "not": ({"not": {"properties": {"n": {"not": N}}}}, nested(100, {})),
+    "oneOf that contains itself": lambda: (branches("oneOf"), nested(100, {})),
+    "unevaluatedProperties": lambda: ({"unevaluatedProperties": False, "allOf": [N, N]}, nested(60, {"v": 1})),
+    "enum": lambda: (items_of_x(enum=[{"a": number} for number in range(20_000)]), {"x": [{"a": -1}] * 20_000}),
+    "uniqueItems": lambda: (
+        about_x(uniqueItems=True),
+        {"x": [[number % 7, {"a": number}] for number in range(200_000)] * 2},
+    ),
+    "email": lambda: ({"$schema": DRAFT_7, **items_of_x(format="email")}, {"x": ["a." * 100 + "@"] * 5000}),
+    "regex": lambda: ({"$schema": DRAFT_7, **about_x(format="regex")}, {"x": "(\\w{1000}){1000}" + "(" * 100_000}),
+    "many bounds": lambda: (items_of_x(allOf=[{"maximum": most} for most in range(4000)]), {"x": [9999] * 500_000}),
+    "multipleOf": lambda: (items_of_x(multipleOf=1e-300), {"x": [1.5e300] * 100_000}),
+    "contains": lambda: (about_x(contains={"contains": {"contains": {"const": 1}}}), {"x": [[[0] * 100] * 100] * 100}),
+    "many small lists": lambda: (items_of_x(type="string"), {"x": [[]] * 3_000_000}),
+    "not": lambda: ({"not": {"properties": {"n": {"not": N}}}}, nested(100, {})),
 }
 
 
@@ -156,7 +160,7 @@ def grown(before):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_costs_this_process_next_to_nothing(name, sandbox):
-    schema, document = ATTACKS[name]
+    schema, document = ATTACKS[name]()
     bad = json.dumps({"id": "bad", **document}).encode() + b"\n"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with Heartbeat() as others:
@@ -172,7 +176,7 @@ def test_an_attack_costs_this_process_next_to_nothing(name, sandbox):
 
 
 def test_what_cannot_be_explained_in_time_is_still_told_where_it_fails_first(sandbox):
-    schema, document = ATTACKS["a union that contains itself, 100 levels"]
+    schema, document = ATTACKS["a union that contains itself, 100 levels"]()
     _, faults = check(a_checker(schema, sandbox), json.dumps({"id": "a", **document}).encode() + b"\n")
     [flaw] = faults.flaws
     assert (flaw.pointer, flaw.keyword, flaw.doc_id) == ("/n", "anyOf", "a")
@@ -232,7 +236,7 @@ def test_a_schema_that_takes_too_long_to_compile_is_refused(schema):
 
 
 def test_many_at_once_wait_for_each_other_and_nobody_else(sandbox):
-    schema, document = ATTACKS["doubling anyOf"]
+    schema, document = ATTACKS["doubling anyOf"]()
     body = json.dumps({"id": "a", **document}).encode() + b"\n"
     checker = a_checker(schema, sandbox)
     threads = [threading.Thread(target=check, args=(checker, body)) for _ in range(6)]

@@ -9,8 +9,7 @@ import yaml
 
 from deployed import image_variables, instructions, server_commands, settings_of
 from docs_page import ROOT
-from headwater.app import create_app
-from headwater.settings import Settings
+from openapi_document import openapi
 
 FOLDER = ROOT / "deploy/kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
@@ -76,7 +75,7 @@ def test_variables_are_settings_and_commands_are_installed(monkeypatch):
 def test_probes_ask_for_what_there_is_at_the_port_of_the_image():
     (port,) = SERVER["ports"]
     assert port["containerPort"] == int(image_variables()["HEADWATER_PORT"])
-    paths = create_app(Settings()).openapi()["paths"]
+    paths = openapi()["paths"]
     probes = {name: SERVER[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
     for probe in probes.values():
         assert probe["port"] == port["name"]
