@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
-from headwater.catalog import crawlers, externals, inlined_segments, objects, rejects
+from headwater.catalog import crawlers, event_order, externals, inlined_segments, objects, rejects
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import Vault
@@ -43,6 +43,8 @@ from headwater.streams.history import DocumentHistory, Version
 from headwater.streams.retention import Purged, Retention
 from headwater.streams.views import NOW, View
 from lakes import object_lake, opened_lake
+
+T = TypeVar("T")
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 #: What all tests share: its processes take a while to start, and keep nothing.
@@ -156,6 +158,12 @@ async def body_of(*pieces: bytes) -> AsyncIterator[bytes]:
     """A body that arrives in pieces."""
     for piece in pieces:
         yield piece
+
+
+async def read_events(db, question: Callable[..., T], *args, **options) -> T:
+    """What the catalog says of events, with all that are committed by now."""
+    await event_order.catch_up(db)
+    return await db.read(question, *args, **options)
 
 
 async def eventually(question: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:

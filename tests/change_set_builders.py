@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event as sql_event
 from sqlalchemy import select
 
-from builders import World
+from builders import World, read_events
 from headwater.catalog import events, tables
 from headwater.catalog.core.database import Database
 from headwater.domain.event import Event
@@ -90,7 +90,7 @@ class Hearsay:
 
     async def holds(self) -> None:
         """Hear what was told meanwhile, and assert that it is all that happened, each of it once and in order."""
-        for event in await self._world.db.read(events.after, self._place, limit=1_000_000):
+        for event in await read_events(self._world.db, events.after, self._place, limit=1_000_000):
             assert event.id > self._place
             self._place = event.id
             if event.stream != self._stream:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from builders import eventually
+from builders import eventually, read_events
 from headwater.catalog import events
 from headwater.lifecycle import schedules, task_end
 
@@ -18,7 +18,7 @@ class Witness:
         self._place = 0
 
     async def heard(self) -> list:
-        told = await self._db.read(events.after, self._place, limit=1000)
+        told = await read_events(self._db, events.after, self._place, limit=1000)
         self._place = told[-1].id if told else self._place
         return told
 

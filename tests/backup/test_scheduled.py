@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from builders import World, eventually
+from builders import World, eventually, read_events
 from headwater.app import create_app
 from headwater.backup.archive import LOCK, Archive, BackupWrong
 from headwater.backup.restore import restore
@@ -57,8 +57,8 @@ class Clock:
         return self.at
 
 
-def _told(db) -> list[tuple[str, int]]:
-    found = db.read_blocking(events.after, 0, limit=100)
+async def _told(db) -> list[tuple[str, int]]:
+    found = await read_events(db, events.after, 0, limit=100)
     return [(event.type, event.data["failed"]) for event in found if event.type.startswith("backup.")]
 
 
@@ -71,7 +71,7 @@ async def test_a_failed_backup_is_tried_again_and_each_is_told(db):
         clock.at += timedelta(seconds=30)
     # At once, a minute after the first failure, and two minutes after the second; then it is not due.
     assert [number for number, was in enumerate(tried) if was] == [0, 2, 6]
-    assert _told(db) == [("backup.failed", 1), ("backup.failed", 2), ("backup.created", 2)]
+    assert await _told(db) == [("backup.failed", 1), ("backup.failed", 2), ("backup.created", 2)]
     found = db.read_blocking(scheduled_backups.find)
     assert (found.made, found.failed, found.failed_in_a_row, found.last_name) == (1, 2, 0, "b3")
     assert (found.last_error, found.leased_until) == (None, None)

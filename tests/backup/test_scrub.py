@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import read_events
 from headwater.backup.scrub import LEASE, Scrub
 from headwater.catalog import events, inspection, scrub_progress
 from headwater.catalog.stats import collect
@@ -63,7 +64,9 @@ async def test_damage_is_marked_and_told_once_and_a_repair_is_seen(world, new_sc
     for day in (0, 9, 21, 29):
         world.at = began + timedelta(days=day)
         await _go(new_scrub())
-    told = [event for event in world.db.read_blocking(events.after, 0, limit=1000) if event.type == "segment.damaged"]
+    told = [
+        event for event in await read_events(world.db, events.after, 0, limit=1000) if event.type == "segment.damaged"
+    ]
     assert [event.data["path"] for event in told] == [_path(world, flipped), _path(world, missing)]
     assert all(event.stream and event.task for event in told)
     assert [file.is_damaged for file in world.db.read_blocking(inspection.files)] == [True, True, False]

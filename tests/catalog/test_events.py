@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders import AT, a_stream
+from builders import AT, a_stream, read_events
 from headwater.catalog import events, objects, tasks
 from headwater.catalog.core.database import Database
 from headwater.catalog.objects import STREAMS
@@ -11,7 +11,7 @@ from headwater.domain.errors import NotFound
 
 
 async def _told(db, place=0):
-    return await db.read(events.after, place, limit=1000)
+    return await read_events(db, events.after, place, limit=1000)
 
 
 async def test_a_change_is_told_with_it(db):
@@ -54,7 +54,7 @@ async def test_events_come_in_the_order_in_which_changes_were_committed(db, url)
 
 async def test_the_first_upload_tells_that_a_task_runs_and_the_next_do_not(world):
     task = await world.task()
-    before = await world.db.read(events.last)
+    before = await read_events(world.db, events.last)
     for minute in range(2):
         await world.db.write(tasks.credit, task, docs=3, size=30, at=AT + timedelta(minutes=minute))
     (event,) = await _told(world.db, before)

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders import AT, a_stream, a_webhook
+from builders import AT, a_stream, a_webhook, read_events
 from headwater.catalog import events, objects, webhooks
 from headwater.catalog.objects import STREAMS, WEBHOOKS
 from headwater.domain.errors import MovedMeanwhile
@@ -11,7 +11,7 @@ LATER = AT + timedelta(hours=1)
 
 
 async def _told(db, *told):
-    return [event.id for event in await db.read(webhooks.to_fan_out, told, limit=100)]
+    return [event.id for event in await read_events(db, webhooks.to_fan_out, told, limit=100)]
 
 
 async def test_only_webhooks_that_are_enabled_are_told(db):
@@ -28,7 +28,7 @@ async def test_what_is_untold_lies_behind_the_place_and_behind_what_every_webhoo
     await db.write(webhooks.move_place, 0, 2)
     assert await _told(db, a_webhook(since=1), a_webhook(since=3)) == [3, 4]
     assert await _told(db, a_webhook(since=3)) == [4]
-    assert await db.read(events.last) == 4
+    assert await read_events(db, events.last) == 4
 
 
 async def test_who_moves_the_place_second_is_told_so(db):

@@ -8,11 +8,21 @@ from builders import AT
 from docs_page import Page
 from headwater.api.monitoring.gauges import metric_families
 from headwater.api.monitoring.metrics import Metrics
+from headwater.catalog.event_order import Waiting
 from headwater.catalog.stats import CatalogStats
 
 PAGE = Page.of("docs/reference/metrics.md").text
 NOTHING = CatalogStats(
-    tasks={}, streams=0, externals=0, crawlers=0, docs=0, segments=0, damaged_segments=0, notices=0, oldest_notice=None
+    tasks={},
+    streams=0,
+    externals=0,
+    crawlers=0,
+    docs=0,
+    segments=0,
+    damaged_segments=0,
+    notices=0,
+    oldest_notice=None,
+    unordered_events=Waiting(number=0, oldest_at=None),
 )
 
 

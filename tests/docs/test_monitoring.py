@@ -12,6 +12,7 @@ from builders import AT
 from docs_page import ROOT, Page
 from headwater.api.monitoring.gauges import metric_families
 from headwater.api.monitoring.metrics import Metrics
+from headwater.catalog.event_order import Waiting
 from headwater.catalog.stats import CatalogStats
 from headwater.domain.task import TaskState
 from openapi_document import openapi
@@ -37,6 +38,7 @@ NOTHING = CatalogStats(
     damaged_segments=0,
     notices=0,
     oldest_notice=None,
+    unordered_events=Waiting(number=0, oldest_at=None),
 )
 
 

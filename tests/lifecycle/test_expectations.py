@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders import AT
+from builders import AT, read_events
 from headwater.catalog import crawlers, events, objects
 from headwater.catalog.core.database import Database
 from headwater.catalog.objects import CRAWLERS
@@ -26,7 +26,7 @@ async def _expecting(world, expect: Expectation, **fields):
 
 
 async def _told(world) -> list[str]:
-    found = await world.db.read(events.after, 0, limit=1000)
+    found = await read_events(world.db, events.after, 0, limit=1000)
     return [event.type.partition(".")[2] for event in found if event.type in {"crawler.missed", "crawler.recovered"}]
 
 
@@ -64,7 +64,11 @@ async def test_each_night_is_expected_of_its_own(world):
         world.wait(days=1)
         await scheduler.turn(at=world.at)
     assert await _told(world) == ["missed"] * 3
-    told = [event.data for event in await world.db.read(events.after, 0, limit=1000) if event.type == "crawler.missed"]
+    told = [
+        event.data
+        for event in await read_events(world.db, events.after, 0, limit=1000)
+        if event.type == "crawler.missed"
+    ]
     assert {data["missed_since"] for data in told} == {"2026-03-02T03:00:00Z"}
     assert [data["expected_at"][:10] for data in told] == ["2026-03-02", "2026-03-03", "2026-03-04"]
     await world.done(crawler, [{"id": "a"}])
@@ -134,7 +138,7 @@ async def test_what_is_not_expected_is_never_overdue(world):
 
 
 async def _recoveries(world) -> list[dict]:
-    found = await world.db.read(events.after, 0, limit=1000)
+    found = await read_events(world.db, events.after, 0, limit=1000)
     return [event.data for event in found if event.type == "crawler.recovered"]
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from builders import a_stream, an_external
+from builders import a_stream, an_external, read_events
 from headwater.catalog import credentials, events, objects, tables
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
 from headwater.domain.errors import (
@@ -384,9 +384,9 @@ async def test_a_renewal_lets_tasks_be_retried_that_it_had_kept_from_running(wor
     world.wait(seconds=60)
     tasks = [await world.task(crawler) for crawler in crawlers]
     newer = await world.task(crawlers[0])
-    before = await world.db.read(events.last)
+    before = await read_events(world.db, events.last)
     await desk.login(external, lasts=60)
-    told = await world.db.read(events.after, before, limit=9)
+    told = await read_events(world.db, events.after, before, limit=9)
     assert [(event.type, event.task) for event in told] == [
         ("task.updated", tasks[1].fid),
         ("task.updated", newer.fid),

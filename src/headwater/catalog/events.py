@@ -1,4 +1,7 @@
-"""Events: rows written in the transaction of the change that they describe, with ids in commit order."""
+"""Events: rows written in the transaction of the change that they describe.
+
+Their ids are in commit order: at once where there is one writer, else as soon as ``event_order`` has assigned them.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -15,10 +18,13 @@ _events = tables.events.c
 APPENDED = "events"
 
 # The database assigns the id.
-_ADD = PreparedStatement(
-    insert(tables.events)
-    .values({column.name: bindparam(column.name) for column in _events if column.name != "id"})
-    .inline()
+_ADD, _ADD_UNORDERED = (
+    PreparedStatement(
+        insert(table)
+        .values({column.name: bindparam(column.name) for column in _events if column.name != "id"})
+        .inline()
+    )
+    for table in (tables.events, tables.unordered_events)
 )
 
 
@@ -89,6 +95,6 @@ def _roughly(wanted: EventFilter) -> Iterator[ColumnElement[bool]]:
 
 
 def _store(tx: Transaction, new: Sequence[Event]) -> None:
-    # Ids are assigned in commit order: a reader that has read up to an id has missed none before it.
-    tx.advisory_lock(APPENDED)
-    tx.run_each(_ADD, [vars(event) for event in new])
+    # A reader that has read up to an id must have missed none before it. Writers that commit in any order would have to
+    # wait for each other to assign such ids, so that this is done later, for the events of many commits at a time.
+    tx.run_each(_ADD if tx.commits_in_order else _ADD_UNORDERED, [vars(event) for event in new])

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Table, column, func, select, table, update
 
-from headwater.catalog import scheduled_backups, scrub_progress, tables
+from headwater.catalog import event_order, scheduled_backups, scrub_progress, tables
 from headwater.catalog.core.transaction import Transaction
+from headwater.catalog.event_order import Waiting
 from headwater.catalog.scheduled_backups import ScheduledBackups
 from headwater.catalog.scrub_progress import ScrubProgress
 
@@ -31,6 +32,8 @@ class CatalogStats:
     #: Notices waiting for delivery, and the time of the oldest.
     notices: int
     oldest_notice: datetime | None
+    #: Committed events that are not in order yet, so that nobody sees them.
+    unordered_events: Waiting
     #: Backups by the schedule; None before there was one.
     backups: ScheduledBackups | None = None
     #: The background scrub; None before it has begun.
@@ -51,6 +54,7 @@ def collect(tx: Transaction) -> CatalogStats:
         damaged_segments=_many(tx, tables.segments, tables.segments.c.damaged_at.is_not(None)),
         notices=_many(tx, tables.notices),
         oldest_notice=tx.execute(select(func.min(tables.notices.c.created_at))).scalar_one(),
+        unordered_events=event_order.waiting(tx),
         backups=scheduled_backups.find(tx),
         scrub=scrub_progress.find(tx),
     )

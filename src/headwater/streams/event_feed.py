@@ -11,7 +11,7 @@ from operator import attrgetter
 import msgspec
 import structlog
 
-from headwater.catalog import events
+from headwater.catalog import event_order, events
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.transaction import Transaction
 from headwater.domain.errors import EventForgotten, Flaw, RequestInvalid
@@ -90,6 +90,7 @@ class EventFeed:
             EventForgotten: events after ``held`` are purged.
             RequestInvalid: ``held`` is an id that was never assigned.
         """
+        await event_order.catch_up(self._db)
         return await self._db.read(_begin, held, since, name, from_start=from_start)
 
     async def page(self, place: int, wanted: EventFilter, *, limit: int) -> EventPage:
@@ -165,6 +166,7 @@ class EventFeed:
         self._wake()
 
     async def _fetch(self) -> bool:
+        await event_order.catch_up(self._db)
         if self._until < 0:
             self._since = self._until = await self._db.read(events.last)
             self._wake()

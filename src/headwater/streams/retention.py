@@ -10,6 +10,7 @@ import structlog
 
 from headwater.catalog import (
     audit,
+    event_order,
     events,
     expiry,
     garbage,
@@ -167,6 +168,7 @@ class Retention:
 
     async def forget_events(self, *, before: datetime) -> int:
         """Delete the events from before a time; return how many there were."""
+        await event_order.catch_up(self._db)
         until = await self._db.read(events.place_at, before)
         forgotten = 0
         while gone := await self._db.write(events.forget, until=until, limit=MANY_EVENTS):

@@ -9,13 +9,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import JSON, column, insert, inspect, table, text
 
-from builders import AT, a_crawler, a_stream, a_task, an_external
+from builders import AT, a_crawler, a_stream, a_task, an_external, read_events
 from headwater.catalog import externals, objects
 from headwater.catalog.core import migrate
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.dialects import UtcDateTime, migration_engine
+from headwater.catalog.events import after
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
-from headwater.catalog.tables import external_versions, metadata
+from headwater.catalog.tables import events, external_versions, metadata
 
 
 def test_the_migrated_schema_is_the_declared_one(url):
@@ -112,3 +113,19 @@ def test_crawlers_and_tasks_of_before_are_kept_and_do_nothing_by_themselves(tmp_
     assert db.read_blocking(objects.get, TASKS, task.fid) == task
     assert (crawler.gates, crawler.retries, crawler.next_run_at, task.retry_at) == (None, 0, None, None)
     db.close()
+
+
+async def test_events_of_before_are_kept_and_new_ones_come_after_them(at_version):
+    old = at_version("0081")
+    engine = migration_engine(old)
+    with engine.begin() as connection:
+        for _ in range(3):
+            connection.execute(insert(events).values(at=AT, type="stream.created", data={}))
+    engine.dispose()
+    migrate.upgrade(old)
+    database = Database(old)
+    try:
+        await database.write(objects.add, STREAMS, a_stream())
+        assert [event.id for event in await read_events(database, after, 0, limit=9)] == [1, 2, 3, 4]
+    finally:
+        database.close()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from builders import AT
+from builders import AT, read_events
 from headwater.catalog import events, objects, scheduled_backups
 from headwater.catalog.core.database import Database
 from headwater.catalog.objects import NOTIFICATIONS
@@ -43,7 +43,7 @@ async def _notification(world, **fields) -> Notification:
         "fid": new_fid(AT),
         "sealed_url": world.vault.seal("slack://secret"),
         "shown_url": "slack://…",
-        "place": await world.db.read(events.last),
+        "place": await read_events(world.db, events.last),
         "created_at": AT,
         "updated_at": AT,
         "version": 1,

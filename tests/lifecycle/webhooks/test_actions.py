@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from builders import a_stream, a_webhook
+from builders import a_stream, a_webhook, read_events
 from headwater.catalog import deliveries, events, objects, webhooks
 from headwater.catalog.core.database import Database
 from headwater.catalog.objects import STREAMS, WEBHOOKS
@@ -39,11 +39,11 @@ class Post:
 
     async def settle(self) -> None:
         """Take turns until nothing is due."""
-        while await self.db.read(_has_work, self.world.at):
+        while await read_events(self.db, _has_work, self.world.at):
             await self.turn()
 
     async def webhook(self, **fields):
-        since = await self.db.read(events.last)
+        since = await read_events(self.db, events.last)
         return await self.db.write(
             objects.add, WEBHOOKS, a_webhook(vault=self.world.vault, **{"since": since} | fields)
         )

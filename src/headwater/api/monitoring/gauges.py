@@ -43,7 +43,7 @@ def metric_families(found: CatalogStats, *, at: datetime) -> Iterator[Metric]:
     for state in TaskState:
         tasks.add_metric([state], found.tasks.get(state, 0))
     yield tasks
-    age = 0.0 if found.oldest_notice is None else max((at - found.oldest_notice).total_seconds(), 0.0)
+    behind = found.unordered_events
     for name, text, value in (
         ("streams", "Streams.", found.streams),
         ("externals", "Externals.", found.externals),
@@ -52,7 +52,17 @@ def metric_families(found: CatalogStats, *, at: datetime) -> Iterator[Metric]:
         ("segments", "Segments that streams show or wait to show.", found.segments),
         ("damaged_segments", "Segments that were found damaged and are not repaired.", found.damaged_segments),
         ("notices_waiting", "Messages that wait to be delivered to external crawlers.", found.notices),
-        ("notice_oldest_age_seconds", "Seconds for which the oldest of them has waited; 0 if none waits.", age),
+        (
+            "notice_oldest_age_seconds",
+            "Seconds for which the oldest of them has waited; 0 if none waits.",
+            _age(found.oldest_notice, at),
+        ),
+        ("events_unordered", "Events that are not in order yet, so that nobody sees them.", behind.number),
+        (
+            "event_unordered_age_seconds",
+            "Seconds since the oldest of them was recorded; 0 if there is none.",
+            _age(behind.oldest_at, at),
+        ),
     ):
         yield GaugeMetricFamily(f"headwater_{name}", text, value=value)
     yield from _of_backups(found.backups)
@@ -60,6 +70,10 @@ def metric_families(found: CatalogStats, *, at: datetime) -> Iterator[Metric]:
     built = GaugeMetricFamily("headwater_build_info", "1; the label says which version runs.", labels=["version"])
     built.add_metric([version("headwater")], 1)
     yield built
+
+
+def _age(since: datetime | None, at: datetime) -> float:
+    return 0.0 if since is None else max((at - since).total_seconds(), 0.0)
 
 
 def _of_backups(found: ScheduledBackups | None) -> Iterator[Metric]:

@@ -27,7 +27,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from headwater.catalog.core.cache import Cache
 from headwater.catalog.core.change_tracking import AUDIT_RECORDER
-from headwater.catalog.core.dialects import engine_for, is_full, is_sqlite
+from headwater.catalog.core.dialects import commits_in_order, engine_for, is_full, is_sqlite
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.core.write_lock import WriteLock
 from headwater.domain.errors import Unavailable
@@ -51,8 +51,10 @@ _CLOSED = "the catalog is closed: Headwater is stopping"
 class _Action:
     """A queued write, and the event loop that awaits it."""
 
-    def __init__(self, run: Callable[[Transaction], Any]) -> None:
+    def __init__(self, run: Callable[[Transaction], Any], *, is_alone: bool = False) -> None:
         self.run = run
+        #: Whether it needs a transaction of its own.
+        self.is_alone = is_alone
         self.loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Any] = self.loop.create_future()
         #: Whether its outcome is known; the outcome is set in the loop.
@@ -87,6 +89,11 @@ class Database:
         ]
         for writer in self._writers:
             writer.start()
+
+    @property
+    def commits_in_order(self) -> bool:
+        """Whether ids that the database assigns are in commit order, since it has one writer at a time."""
+        return commits_in_order(self._writing.dialect)
 
     async def read(self, question: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of a query function, run on one consistent snapshot of the catalog.
@@ -123,14 +130,25 @@ class Database:
         Raises:
             Unavailable: the database does not answer, or is closed.
         """
-        recorder = AUDIT_RECORDER.get()
         run: Callable[[Transaction], T] = lambda tx: action(tx, *args, **kwargs)  # noqa: E731
+        return await self._write(run, getattr(action, "__name__", "action"), is_alone=False)
+
+    async def write_alone(
+        self, action: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do the same as ``write`` in a transaction of its own: for a lock that is not to be held while others wait."""
+        run: Callable[[Transaction], T] = lambda tx: action(tx, *args, **kwargs)  # noqa: E731
+        return await self._write(run, getattr(action, "__name__", "action"), is_alone=True)
+
+    async def _write(self, run: Callable[[Transaction], T], name: str, *, is_alone: bool) -> T:
+        recorder = AUDIT_RECORDER.get()
         # In the caller's context: the write belongs to the request, in the log and in traces.
         context = copy_context()
         waiting = _Action(
-            lambda tx: context.run(run, tx) if recorder is None else context.run(tx.audited, recorder, run)
+            lambda tx: context.run(run, tx) if recorder is None else context.run(tx.audited, recorder, run),
+            is_alone=is_alone,
         )
-        with span("catalog.write", {"headwater.action": getattr(action, "__name__", "action")}):
+        with span("catalog.write", {"headwater.action": name}):
             with self._closing:
                 if self._closed:
                     raise Unavailable(_CLOSED)
@@ -207,7 +225,8 @@ class Database:
 
     def _commit(self, group: list[_Action]) -> None:
         """Run actions in one transaction, and those that fail each in its own."""
-        alone: list[_Action] = []
+        alone = [action for action in group if action.is_alone]
+        group = [action for action in group if not action.is_alone]
         while len(group) > 1 and (failed := self._commit_together(group)) is not None:
             alone.append(failed)
             group = [action for action in group if action is not failed]

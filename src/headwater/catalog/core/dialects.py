@@ -86,6 +86,11 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
+def commits_in_order(dialect: Dialect) -> bool:
+    """Return whether a database has one writer at a time, so that ids that it assigns are in commit order."""
+    return dialect.name == "sqlite"
+
+
 def is_full(error: DBAPIError) -> bool:
     """Return whether a write failed because the database's disk is full, and was certainly not committed."""
     return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL

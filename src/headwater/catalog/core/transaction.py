@@ -19,6 +19,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from headwater.catalog.core.cache import Cache
 from headwater.catalog.core.change_tracking import AuditRecorder, Changes
+from headwater.catalog.core.dialects import commits_in_order
 
 T = TypeVar("T")
 
@@ -153,13 +154,17 @@ class Transaction:
         for store, values in self._last.items():
             store(self, values)
 
+    @property
+    def commits_in_order(self) -> bool:
+        """Whether ids that the database assigns are in commit order, since it has one writer at a time."""
+        return commits_in_order(self._connection.dialect)
+
     def advisory_lock(self, name: str) -> None:
         """Wait until no other transaction holds the advisory lock of this name, and hold it until the commit.
 
-        Ids that it assigns from then on are in commit order. This is the last lock that a transaction takes, so that
-        its holder never waits for another. SQLite has one writer at a time anyway.
+        Ids that it assigns from then on are in commit order. SQLite has one writer at a time anyway.
         """
-        if self._connection.dialect.name != "sqlite":
+        if not self.commits_in_order:
             self.execute(select(func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
 
     def annotate(self, *, about: tuple[str, str] | None = None, **facts: Any) -> None:

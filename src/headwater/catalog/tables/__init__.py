@@ -34,6 +34,7 @@ from headwater.catalog.tables.messages import (
     notices,
     scheduled_backups,
     scrub,
+    unordered_events,
     webhook_place,
 )
 from headwater.catalog.tables.objects import (
@@ -88,6 +89,7 @@ __all__ = [
     "streams",
     "task_logs",
     "tasks",
+    "unordered_events",
     "webhook_place",
     "webhooks",
 ]

@@ -38,6 +38,14 @@ events = Table(
     sqlite_autoincrement=True,
 )
 
+# Events of a database with concurrent writers, until they are put in order: see ``event_order``.
+unordered_events = Table(
+    "unordered_events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    *(Column(column.name, column.type, nullable=column.nullable) for column in events.columns if column.name != "id"),
+)
+
 # One row: the last event whose deliveries are written.
 webhook_place = Table(
     "webhook_place",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from headwater.catalog import events, notifications, objects
+from headwater.catalog import event_order, events, notifications, objects
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS, NOTIFICATIONS, STREAMS, ObjectType
 from headwater.catalog.vault import Vault
@@ -50,7 +50,7 @@ def create(tx: Transaction, fid: str, setting: NotificationConfig, *, vault: Vau
     notification = Notification(
         fid=fid,
         sealed_url=vault.seal(setting.url),
-        place=events.last(tx),
+        place=event_order.newest(tx),
         created_at=at,
         updated_at=at,
         version=1,
@@ -73,7 +73,7 @@ def change(
     if setting.url is not None:
         new = replace(new, sealed_url=vault.seal(setting.url))
     if new.enabled and not old.enabled:
-        new = replace(new, place=events.last(tx))
+        new = replace(new, place=event_order.newest(tx))
     return objects.save(tx, NOTIFICATIONS, old, new)
 
 

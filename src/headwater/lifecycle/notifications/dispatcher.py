@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from headwater.catalog import events, notifications, objects
+from headwater.catalog import event_order, events, notifications, objects
 from headwater.catalog.core.database import Database
 from headwater.catalog.objects import NOTIFICATIONS
 from headwater.catalog.vault import Vault
@@ -63,6 +63,7 @@ class NotificationDispatcher:
 
     async def turn(self, *, at: datetime) -> None:
         """Collect the news since the last turn, and send the messages that are due."""
+        await event_order.catch_up(self._db)
         # Read first, since writes are expensive and mostly there is nothing to do.
         for fid in await self._db.read(notifications.behind):
             while await self._db.write(actions.collect, fid, public_url=self._public_url, at=at) == actions.MANY:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from headwater.catalog import deliveries, events, objects, webhooks
+from headwater.catalog import deliveries, event_order, events, objects, webhooks
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS, WEBHOOKS, ObjectType
 from headwater.catalog.vault import Vault
@@ -73,7 +73,7 @@ def create(tx: Transaction, fid: str, setting: WebhookConfig, *, vault: Vault, a
         enabled=setting.enabled,
         format=setting.format,
         **_disabled_fields(None if setting.enabled else "by hand", at=at),
-        since=events.last(tx),
+        since=event_order.newest(tx),
         sealed_secret=vault.seal(secret),
         created_at=at,
         updated_at=at,
@@ -103,7 +103,7 @@ def change(tx: Transaction, old: Webhook, setting: WebhookConfig, *, at: datetim
         **objects.edited(at, old.version),
     )
     if new.enabled and not old.enabled:
-        new = replace(new, **_disabled_fields(None, at=at), failing_since=None, since=events.last(tx))
+        new = replace(new, **_disabled_fields(None, at=at), failing_since=None, since=event_order.newest(tx))
         tx.publish(deliveries.WAITING)
     elif old.enabled and not new.enabled:
         new = replace(new, **_disabled_fields("by hand", at=at))

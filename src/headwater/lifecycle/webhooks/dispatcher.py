@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from headwater.catalog import deliveries, events, objects, webhooks
+from headwater.catalog import deliveries, event_order, events, objects, webhooks
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import WEBHOOKS
@@ -95,6 +95,7 @@ class WebhookDispatcher:
 
     async def turn(self, *, at: datetime) -> None:
         """Create the deliveries of new events, and start sending those that are due."""
+        await event_order.catch_up(self._db)
         # Read first, since writes are expensive and mostly there is nothing to do.
         has_news, due = await self._db.read(_look, at=at)
         if has_news:
