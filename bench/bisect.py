@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from bench import report
-from bench.measure import timed
+from bench.measure import cpu_seconds, timed
 from bench.runs import Layout, run_task, set_up, wait_until_idle
 from bench.served import Served, end_on_signals, serving
 
@@ -57,13 +57,15 @@ def _ask(served: Served, stream: str, console: Console, when: str) -> None:
         params = {key: text.format(id=doc["id"], author=_author_of(doc)) for key, text in asked.items()}
         times: list[float] = []
         found: dict[str, Any] = {}
+        worked = cpu_seconds(served.pid)
         for _ in range(ROUNDS):
             seconds, found = timed(
                 lambda params: served.call("GET", f"/streams/{stream}/bisect", params=params), params
             )
             times.append(seconds)
         console.print(
-            f"{when}, {name}: {1e3 * statistics.median(times):,.0f} ms (worst {1e3 * max(times):,.0f}); "
+            f"{when}, {name}: {1e3 * statistics.median(times):,.0f} ms (worst {1e3 * max(times):,.0f}, "
+            f"{1e3 * (cpu_seconds(served.pid) - worked) / ROUNDS:,.0f} of the processor's); "
             f"{found['docs']:,} documents match, {len(found['runs']):,} changes, {len(found['to_undo']):,} to undo"
         )
 

@@ -61,7 +61,7 @@ from headwater.api.routers import uploads as upload_routes
 from headwater.backup.scheduled import LOOK_EVERY, BackupCommand, BackupSchedule
 from headwater.backup.scrub import Scrub
 from headwater.bootstrap import disk_of, opened_store, prepare, secret_key
-from headwater.catalog import inlined_segments
+from headwater.catalog import inlined_segments, stats
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.pubsub import Relay
 from headwater.catalog.vault import Vault
@@ -288,8 +288,7 @@ async def running(
         change_feed, iceberg_tables = ChangeFeed(db, engine), IcebergTables(db, engine, store)
         stack.callback(change_feed.close)
         loops = Loops()
-        measuring = partial(repeat, partial(_measure, engine, metrics), every=WATCH_EVERY, fault="lake.memory_unknown")
-        loops.start("memory", measuring)
+        _measure(settings, db, engine, metrics, loops)
         event_feed = EventFeed(db)
         stack.push_async_callback(event_feed.end)
         if role.runs_loops:
@@ -443,9 +442,18 @@ async def _sweep(
     await _prepared_exports(settings, db, store).sweep(now())
 
 
-async def _measure(engine: Engine, metrics: Metrics) -> None:
-    metrics.holds(await engine.ask(engine.held))
-    metrics.cached(engine.store.cache_counts)
+def _measure(settings: Settings, db: Database, engine: Engine, metrics: Metrics, loops: Loops) -> None:
+    """Start the loops that keep a process's metrics up to date."""
+
+    async def held() -> None:
+        metrics.holds(await engine.ask(engine.held))
+        metrics.cached(engine.store.cache_counts)
+
+    async def labels() -> None:
+        metrics.label(await db.read(stats.oldest_crawlers, limit=settings.metrics_crawlers))
+
+    loops.start("memory", partial(repeat, held, every=WATCH_EVERY, fault="lake.memory_unknown"))
+    loops.start("labels", partial(repeat, labels, every=WATCH_EVERY, fault="metrics.crawlers_unknown"))
 
 
 def _limiters(settings: Settings, role: Role) -> dict[str, Any]:

@@ -294,6 +294,12 @@ class Settings(BaseSettings):
         le=86400,
         description="Seconds for which a client may read nothing of an answer before the connection is closed.",
     )
+    metrics_crawlers: int = Field(
+        default=50,
+        ge=0,
+        le=10_000,
+        description="The oldest crawlers, so many, have labels of their own in `/metrics`; the others are `other`.",
+    )
     shared_data: bool = Field(
         default=False,
         description="Whether several servers may use one data directory with its embedded database at once.",

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from uuid import uuid4
@@ -14,6 +15,7 @@ import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from end_to_end.conftest import Served, a_crawler, admin_key, made, wait_for
 from end_to_end.crawler_server import CrawlerServer
@@ -262,15 +264,20 @@ def test_a_worker_that_cannot_be_started_ends_all_and_says_why(doomed):
     assert "made by a newer Headwater" in told[0]
 
 
-def _scraped(client: httpx.Client) -> dict[str, float]:
+def _samples(client: httpx.Client) -> list[Sample]:
     """What a worker tells Prometheus."""
     text = client.get("/metrics").raise_for_status().text
-    return {
-        sample.name: sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.labels in ({}, {"outcome": "accepted"})
-    }
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def _scraped(client: httpx.Client) -> Counter[str]:
+    """What it tells of all crawlers together."""
+    found: Counter[str] = Counter()
+    for sample in _samples(client):
+        labels = {name: value for name, value in sample.labels.items() if name not in {"crawler", "stream"}}
+        if labels in ({}, {"outcome": "accepted"}):
+            found[sample.name] += sample.value
+    return found
 
 
 def test_each_worker_tells_prometheus_of_all_also_of_one_that_was_killed(doomed):
@@ -286,8 +293,16 @@ def test_each_worker_tells_prometheus_of_all_also_of_one_that_was_killed(doomed)
     gone = doomed.pids()[1]
     os.kill(gone, signal.SIGKILL)
     wait_for(lambda: doomed.pids()[1] != gone)
-    for client in doomed.clients():
+    first, second = doomed.clients()
+    for client in (first, second):
         assert _scraped(client)["headwater_uploads_total"] == 3
+
+    def is_named() -> bool:
+        second.post(f"/actions/tasks/{task['fid']}/upload", content=b'{"id": "a"}\n').raise_for_status()
+        return any(sample.labels.get("crawler", "other") != "other" for sample in _samples(first))
+
+    # The new worker learns the names when it starts.
+    wait_for(is_named)
 
 
 def test_workers_count_the_requests_of_a_key_together(serve):

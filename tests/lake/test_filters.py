@@ -399,6 +399,7 @@ def test_no_value_becomes_part_of_the_query(database, value):
             "p0": f"/{value}",
             "v0": value,
             "n0": [value],
+            "t0": json.dumps(value),
             "q0_0": json.dumps(value),
         },
     )

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Table, column, func, select, table, update
 from headwater.catalog import event_order, scheduled_backups, scrub_progress, tables
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.event_order import Waiting
+from headwater.catalog.runs import name_of
 from headwater.catalog.scheduled_backups import ScheduledBackups
 from headwater.catalog.scrub_progress import ScrubProgress
 
@@ -58,6 +59,18 @@ def collect(tx: Transaction) -> CatalogStats:
         backups=scheduled_backups.find(tx),
         scrub=scrub_progress.find(tx),
     )
+
+
+def oldest_crawlers(tx: Transaction, *, limit: int) -> dict[str, tuple[str, str]]:
+    """Return the names of the oldest crawlers and of their streams, by fid."""
+    crawlers, streams = tables.crawlers, tables.streams
+    query = (
+        select(crawlers.c.fid, crawlers.c.meta, streams.c.fid.label("stream"), streams.c.meta.label("stream_meta"))
+        .join(streams, streams.c.fid == crawlers.c.stream)
+        .order_by(crawlers.c.fid)
+        .limit(limit)
+    )
+    return {row.fid: (name_of(row.fid, row.meta), name_of(row.stream, row.stream_meta)) for row in tx.execute(query)}
 
 
 def _many(tx: Transaction, table: Table, *which: ColumnElement[bool]) -> int:

@@ -94,18 +94,28 @@ _HOLDS = {
 _NUMERIC = """
     CASE
         WHEN NOT (
-            TRY_CAST(TRY(json_extract_string({column}, {pointer})) AS DOUBLE) {operator} TRY_CAST({value} AS DOUBLE)
+            TRY_CAST(TRY(json_extract_string({column}, {pointer})) AS DOUBLE) {rough} TRY_CAST({value} AS DOUBLE)
         ) THEN false
+        {certain}
         ELSE {holds}
     END
 """
 _AT_LEAST_EQUAL = {Operator.LT: Operator.LE, Operator.GT: Operator.GE}
+#: Numbers that certainly compare as required: as JSON, a text has quotes, and is no number.
+_CERTAIN = """
+    WHEN TRY_CAST(TRY(json_extract({column}, {pointer}))::VARCHAR AS DOUBLE) {operator} {value}::DOUBLE THEN true
+"""
+#: With an integer of at most so many digits, which a double holds exactly, all numbers compare as doubles do.
+_EXACT_DIGITS = 15
+
+#: Documents without escapes that do not hold a text at all: nothing in them equals it.
+_LACKS = "WHEN NOT contains({column}, {text}) AND NOT contains({column}, '\\') THEN false "
 
 
 def clause(condition: Condition, *, column: str = "doc", prefix: str = "") -> tuple[str, dict[str, Any]]:
     """Return SQL that is true for a row whose ``column`` matches the condition, false for others, and its parameters.
 
-    The parameters are named ``w``, ``p`` and ``v`` with a number, after the ``prefix``. The current version of a
+    The parameters are named by a letter with a number, after the ``prefix``. The current version of a
     document must be selected first: the condition applies to that one alone.
     """
     parts: list[str] = []
@@ -116,7 +126,7 @@ def clause(condition: Condition, *, column: str = "doc", prefix: str = "") -> tu
         parts.append(_WORDS.format(column=column, hold=hold))
         values |= words
     for place, comparison in enumerate(condition.comparisons):
-        p, v, n = (f"{prefix}{letter}{place}" for letter in "pvn")
+        p, v, n, t = (f"{prefix}{letter}{place}" for letter in "pvnt")
         values[p] = comparison.pointer
         if comparison.kind is not ValueType.NULL:
             values[v] = comparison.value
@@ -134,7 +144,15 @@ def clause(condition: Condition, *, column: str = "doc", prefix: str = "") -> tu
         first = _compared(comparison, column=column, pointer=f"${p}", value=f"${v}")
         last = _compared(comparison, column="found", pointer="'$'", value=f"${v}").replace("TRY(", "(")
         found = _LAST.format(column=column, names=f"${n}::VARCHAR[]")
-        parts.append(f"CASE WHEN {doubts} THEN list_transform([{found}], lambda found: {last})[1] ELSE {first} END")
+        lacks = ""
+        if comparison.operator is Operator.EQ and comparison.kind in {ValueType.TEXT, ValueType.BOOLEAN}:
+            lacks = _LACKS.format(column=column, text=f"${t}")
+            # The texts "true" and "false" equal the literals.
+            is_text = comparison.kind is ValueType.TEXT
+            values[t] = f'"{_written(comparison.value)}"' if is_text else comparison.value
+        parts.append(
+            f"CASE {lacks}WHEN {doubts} THEN list_transform([{found}], lambda found: {last})[1] ELSE {first} END"
+        )
     return " AND ".join(f"({part.strip()})" for part in parts) or "true", values
 
 
@@ -149,8 +167,11 @@ def _compared(comparison: Comparison, *, column: str, pointer: str, value: str) 
         one = _HOLDS[comparison.kind].format(operator=operator, value=value, same=same)
         holds = _ANY.format(column=column, pointer=pointer, holds=one)
         if comparison.kind in {ValueType.INTEGER, ValueType.FRACTION}:
+            asked = {"column": column, "pointer": pointer, "value": value}
+            is_exact = comparison.kind is ValueType.FRACTION or len(comparison.value) <= _EXACT_DIGITS
+            certain = _CERTAIN.format(**asked, operator=operator).strip() if is_exact else ""
             rough = _AT_LEAST_EQUAL.get(operator, operator)
-            holds = _NUMERIC.format(column=column, pointer=pointer, operator=rough, value=value, holds=holds.strip())
+            holds = _NUMERIC.format(**asked, rough=rough, certain=certain, holds=holds.strip())
     return f"NOT ({holds.strip()})" if differs else holds
 
 

@@ -21,7 +21,7 @@ MOST_NAMED = 1_000
 
 _MATCHING = """
     CREATE TEMP TABLE matching AS
-    SELECT doc_id, part, pos FROM rows_of(files) v SEMI JOIN parts USING (part)
+    SELECT doc_id, part, pos FROM rows_of(files) v SEMI JOIN seen USING (part)
     WHERE (doc_id > $after OR $after IS NULL) AND (doc_id <= $bound OR $bound IS NULL) AND ({condition})
 """
 _IDS = """
@@ -29,8 +29,8 @@ _IDS = """
     SELECT doc_id, row_number() OVER () AS document FROM (SELECT DISTINCT doc_id FROM matching)
 """
 _VERSIONS = """
-    SELECT i.document, v.part, v.pos, m.part IS NOT NULL AS matches{scopes}
-    FROM rows_of(files) v SEMI JOIN parts USING (part) JOIN ids i USING (doc_id)
+    SELECT i.document, s.row, v.pos, m.part IS NOT NULL AS matches{scopes}
+    FROM rows_of(files) v JOIN seen s USING (part) JOIN ids i USING (doc_id)
     LEFT JOIN matching m ON m.part = v.part AND m.pos = v.pos
     WHERE v.doc_id >= $lowest AND v.doc_id <= $highest {among}
 """
@@ -91,11 +91,9 @@ def _range(
     scopes: Sequence[tuple[Comparison, ...]],
 ) -> StoredVersions | None:
     """Return the versions of the documents in a range of ids; None if none matches."""
-    order = np.argsort(seen.table.part[seen.rows], kind="stable")
-    rows = seen.rows[order]
-    parts = seen.table.part[rows]
+    table = cast("Any", pa).table({"part": seen.table.part[seen.rows], "row": seen.rows})
     reads = {"files": seen.files}
-    with engine.cursor(seen.files, {"parts": cast("Any", pa).table({"part": np.unique(parts)})}) as cursor:
+    with engine.cursor(seen.files, {"seen": table}) as cursor:
         engine.execute(cursor, _MATCHING.format(condition=text), values, reads=reads)
         try:
             engine.execute(cursor, _IDS, {}, reads={})
@@ -114,20 +112,11 @@ def _range(
                 inside, more = clause(Condition(comparisons=scope), column="v.doc", prefix=f"s{number}_")
                 columns += f", v.doc != '' AND ({inside}) AS scope{number}"
                 named |= more
-            answer: Any = engine.execute(cursor, _VERSIONS.format(among=among, scopes=columns), named, reads=reads)
-            found: dict[str, NDArray[Any]] = answer.fetchnumpy()
+            query = _VERSIONS.format(among=among, scopes=columns)
+            # Arrow's columns are filled by all threads.
+            found: Any = engine.select(cursor, query, named, reads=reads).to_arrow_table()
         finally:
             cursor.execute("DROP TABLE IF EXISTS ids")
             cursor.execute("DROP TABLE matching")
-    document, part, pos, matches = (np.asarray(found[name]) for name in ("document", "part", "pos", "matches"))
-    first, last = np.searchsorted(parts, part, "left"), np.searchsorted(parts, part, "right")
-    times = last - first
-    every = np.repeat(np.arange(len(part)), times)
-    nth = np.arange(len(every)) - np.repeat(np.cumsum(times) - times, times)
-    return StoredVersions(
-        document=document[every],
-        row=rows[first[every] + nth],
-        pos=pos[every],
-        matches=matches[every].astype(bool),
-        in_scope=[np.asarray(found[f"scope{number}"])[every].astype(bool) for number in range(len(scopes))],
-    )
+    document, row, pos, matches, *in_scope = (column.to_numpy() for column in found.columns)
+    return StoredVersions(document=document, row=row, pos=pos, matches=matches, in_scope=in_scope)

@@ -201,12 +201,14 @@ def _periods(known: _Known, versions: StoredVersions) -> Periods:
         some = np.flatnonzero(versions.row == row)
         if len(some):
             begin[some] = _arrived_at(arrivals, int(table.base[row]) + versions.pos[some], table, row)
+    # Layers by their number among the stream's: small ranks are sorted faster.
+    _, layers = np.unique(table.layer, return_inverse=True)
     return Periods(
         document=versions.document,
         begin=begin,
         end=table.removed_version[versions.row],
         # Between two of them is room for what hides the lower one.
-        rank=(table.layer[versions.row] << 32 | versions.pos) * 2,
+        rank=(layers[versions.row] * (int(versions.pos.max(initial=0)) + 1) + versions.pos) * 2,
         matches=versions.matches,
     )
 

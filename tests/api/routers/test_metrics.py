@@ -43,11 +43,12 @@ async def test_uploads_are_counted_by_what_came_of_them(made, scraped):
         assert (await made.upload(task, body, **{"Idempotency-Key": "one"})).status_code == 200
     assert (await made.upload(task, b"nonsense")).status_code == 400
     found = await scraped()
+    other = (("crawler", "other"), ("stream", "other"))
     for outcome in ("accepted", "replayed", "refused"):
-        assert found["headwater_uploads_total", ("outcome", outcome)] == 1
-    assert found[("headwater_upload_documents_total",)] == 2
-    assert found[("headwater_upload_bytes_total",)] == len(body)
-    assert found[("headwater_rejected_documents_total",)] == 0
+        assert found["headwater_uploads_total", other[0], ("outcome", outcome), other[1]] == 1
+    assert found["headwater_upload_documents_total", *other] == 2
+    assert found["headwater_upload_bytes_total", *other] == len(body)
+    assert found["headwater_rejected_documents_total", *other] == 0
 
 
 async def test_requests_are_timed_by_route_and_no_token_is_told(api, made):

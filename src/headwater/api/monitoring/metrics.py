@@ -1,8 +1,8 @@
 """Prometheus metrics of a process; workers keep theirs in shared files, so that each can report the whole server's."""
 
 import os
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -15,6 +15,22 @@ from headwater.lake.segment_cache import CacheCounts
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 #: Histogram buckets in seconds: an export may take minutes, a small upload a millisecond.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: Of uploads: the names of the crawler and its stream.
+OF_CRAWLER = ("crawler", "stream")
+#: What stands for all crawlers that have no labels of their own.
+OTHER = ("other", "other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Uploads:
+    """The counters of uploads of one crawler, or of all others."""
+
+    accepted: Counter
+    replayed: Counter
+    refused: Counter
+    docs: Counter
+    bytes: Counter
+    rejected: Counter
 
 
 class Metrics:
@@ -30,18 +46,26 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._own,
         )
-        uploads = Counter(
+        self._uploads = Counter(
             "headwater_uploads",
             "Uploads: accepted, replayed (answered as the first time, by Idempotency-Key), refused.",
-            ("outcome",),
+            ("outcome", *OF_CRAWLER),
             registry=self._own,
         )
-        self._docs = Counter("headwater_upload_documents", "Documents of accepted uploads.", registry=self._own)
+        self._docs = Counter(
+            "headwater_upload_documents", "Documents of accepted uploads.", OF_CRAWLER, registry=self._own
+        )
         self._bytes = Counter(
-            "headwater_upload_bytes", "Bytes of the documents of accepted uploads, decompressed.", registry=self._own
+            "headwater_upload_bytes",
+            "Bytes of the documents of accepted uploads, decompressed.",
+            OF_CRAWLER,
+            registry=self._own,
         )
         self._rejected = Counter(
-            "headwater_rejected_documents", "Documents of accepted uploads that were kept aside.", registry=self._own
+            "headwater_rejected_documents",
+            "Documents of accepted uploads that were kept aside.",
+            OF_CRAWLER,
+            registry=self._own,
         )
         self._memory = Gauge(
             "headwater_engine_memory_bytes",
@@ -61,30 +85,48 @@ class Metrics:
         self._hits, self._misses = (reads.labels(outcome) for outcome in ("hit", "miss"))
         #: What of the cache's counts is in the counters.
         self._cached = CacheCounts()
-        # Created eagerly, so that rate() sees the first increment.
-        self._accepted, self._replayed, self._refused = (
-            uploads.labels(outcome) for outcome in ("accepted", "replayed", "refused")
-        )
+        self._others = self._uploads_of(OTHER)
+        #: By the fids of crawlers.
+        self._of_crawlers: dict[str, _Uploads] = {}
 
     def answered(self, method: str, route: str, status: int, *, seconds: float) -> None:
         """Count a request."""
         self._requests.labels(method, route, str(status)).observe(seconds)
 
-    def accepted(self, *, docs: int, size: int, rejected: int = 0) -> None:
-        """Count an accepted upload."""
-        self._accepted.inc()
-        self._docs.inc(docs)
-        self._bytes.inc(size)
+    def label(self, crawlers: Mapping[str, tuple[str, str]]) -> None:
+        """Count the uploads of these crawlers with labels of their own, by the names of each and of its stream."""
+        self._of_crawlers = {fid: self._uploads_of(names) for fid, names in crawlers.items()}
+
+    def _uploads_of(self, names: tuple[str, str]) -> _Uploads:
+        # Created eagerly, so that rate() sees the first increment.
+        accepted, replayed, refused = (
+            self._uploads.labels(outcome, *names) for outcome in ("accepted", "replayed", "refused")
+        )
+        return _Uploads(
+            accepted=accepted,
+            replayed=replayed,
+            refused=refused,
+            docs=self._docs.labels(*names),
+            bytes=self._bytes.labels(*names),
+            rejected=self._rejected.labels(*names),
+        )
+
+    def accepted(self, crawler: str, *, docs: int, size: int, rejected: int = 0) -> None:
+        """Count an accepted upload of a crawler."""
+        uploads = self._of_crawlers.get(crawler, self._others)
+        uploads.accepted.inc()
+        uploads.docs.inc(docs)
+        uploads.bytes.inc(size)
         if rejected:
-            self._rejected.inc(rejected)
+            uploads.rejected.inc(rejected)
 
-    def replayed(self) -> None:
+    def replayed(self, crawler: str) -> None:
         """Count a repeated upload that got the stored response."""
-        self._replayed.inc()
+        self._of_crawlers.get(crawler, self._others).replayed.inc()
 
-    def refused(self) -> None:
+    def refused(self, crawler: str) -> None:
         """Count a rejected upload."""
-        self._refused.inc()
+        self._of_crawlers.get(crawler, self._others).refused.inc()
 
     def holds(self, memory: int) -> None:
         """Set the memory that DuckDB holds in this process."""

@@ -138,12 +138,14 @@ async def upload(
             if recorded is not None:
                 recorded.tell({"headwater.documents": receipt.count, "headwater.bytes": receipt.bytes})
     except HeadwaterError:
-        services.metrics.refused()
+        services.metrics.refused(speaker.task.crawler)
         raise
     if receipt.replayed:
-        services.metrics.replayed()
+        services.metrics.replayed(speaker.task.crawler)
     else:
-        services.metrics.accepted(docs=receipt.count, size=receipt.bytes, rejected=receipt.rejected or 0)
+        services.metrics.accepted(
+            speaker.task.crawler, docs=receipt.count, size=receipt.bytes, rejected=receipt.rejected or 0
+        )
     # Added to the log line of the request.
     structlog.contextvars.bind_contextvars(docs=receipt.count, bytes=receipt.bytes)
     headers = {"Idempotency-Replayed": "true"} if receipt.replayed else {}
