@@ -10,4 +10,4 @@ except OSError as error:
 else:
     why_missing = None
 
-__all__ = ["why_missing", "line_offsets", "mended", "scan"]
+__all__ = ["line_offsets", "mended", "scan", "why_missing"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,8 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from headwater_client.dlt import tables
 from headwater_client.dlt.columns import DELETED, DOCUMENT, ID, Column, columns_of
 from headwater_client.errors import VersionForgotten
-from headwater_client.requests import Call, Pieces, fid_of, payload_of
+from headwater_client.net_changes import NetChanges
+from headwater_client.requests import fid_of
 
 if TYPE_CHECKING:
     from dlt.extract import DltResource
@@ -123,31 +123,9 @@ def _changed(
     """Return tables of the net changes between two versions; None if the stream cannot tell them any more."""
     if until < since:
         return None  # the server was restored from a backup
-    lines = headwater.driver.iterate(_NetChanges(stream=fid_of(stream), since=since, until=until))
+    lines = headwater.driver.iterate(NetChanges(stream=fid_of(stream), since=since, until=until))
     try:
         first = next(lines, None)
     except VersionForgotten:
         return None
     return tables.tables_of_changes(lines if first is None else chain([first], lines), columns)
-
-
-@dataclass
-class _NetChanges:
-    """The changes between two versions, in one answer: one line for each id. A broken one is asked for again."""
-
-    stream: str
-    since: int
-    until: int
-    pieces: Pieces = Pieces.LINES
-    call: Call[Any] | None = None
-
-    def __post_init__(self) -> None:
-        params = {"since": self.since, "as_of": self.until}
-        self.call = Call("GET", f"/streams/{self.stream}/changes", payload_of, params=params, is_harmless=True)
-
-    def take(self, piece: bytes) -> Iterable[bytes]:
-        """Return the line, unless it is the last one."""
-        if not piece.startswith(b'{"last_version"'):
-            return (piece,)
-        self.call = None
-        return ()
