@@ -86,7 +86,9 @@ class Database:
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="catalog-read")
         self._queue: SimpleQueue[_Action | None] = SimpleQueue()
         self._listeners: dict[str, list[Callable[[], object]]] = {}
-        self._relay: Callable[[str], object] | None = None
+        self._relays: list[Callable[[str], object]] = []
+        #: Whether topics that are published on other machines arrive here, so that subscribers need not poll often.
+        self.hears_others = False
         self._turns = WriteLock(Path(self.url.database)) if self._sqlite and self.url.database else None
         self._closed = False
         #: Held while a write is queued, so that none is queued behind the stop markers.
@@ -186,9 +188,13 @@ class Database:
         """Call ``listener``, from any thread, after each commit that published ``topic``."""
         self._listeners.setdefault(topic, []).append(listener)
 
-    def relay_to(self, relay: Callable[[str], object] | None) -> None:
+    def relay_to(self, relay: Callable[[str], object]) -> None:
         """Call ``relay`` from a writer thread with each topic that is published here, for other processes."""
-        self._relay = relay
+        self._relays = [*self._relays, relay]
+
+    def relay_no_more(self, relay: Callable[[str], object]) -> None:
+        """Call ``relay`` no more."""
+        self._relays = [other for other in self._relays if other is not relay]
 
     def notify(self, topic: str) -> None:
         """Notify subscribers of a topic."""
@@ -199,6 +205,11 @@ class Database:
                 pass  # its event loop is closed: the subscriber is gone
             except Exception:
                 log.exception("catalog.listener_failed", topic=topic)
+
+    def notify_all(self) -> None:
+        """Notify the subscribers of all topics, after a time in which they may have missed some."""
+        for topic in list(self._listeners):
+            self.notify(topic)
 
     def close(self) -> None:
         """Finish queued writes, then release all connections; later writes and reads are refused."""
@@ -328,10 +339,9 @@ class Database:
         return is_full(error) and self._make_room()
 
     def _publish(self, tx: Transaction) -> None:
-        relay = self._relay
         for topic in tx.topics:
             self.notify(topic)
-            if relay is not None:
+            for relay in self._relays:
                 try:
                     relay(topic)
                 except Exception:
