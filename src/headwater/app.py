@@ -63,6 +63,7 @@ from headwater.backup.scrub import Scrub
 from headwater.bootstrap import disk_of, opened_store, prepare, secret_key
 from headwater.catalog import inlined_segments, stats
 from headwater.catalog.core.database import Database
+from headwater.catalog.core.postgres_pubsub import PostgresRelay
 from headwater.catalog.core.pubsub import Relay
 from headwater.catalog.vault import Vault
 from headwater.console import site
@@ -287,7 +288,7 @@ async def running(
         )
         change_feed, iceberg_tables = ChangeFeed(db, engine), IcebergTables(db, engine, store)
         stack.callback(change_feed.close)
-        loops = Loops()
+        loops = _loops(db)
         _measure(settings, db, engine, metrics, loops)
         event_feed = EventFeed(db)
         stack.push_async_callback(event_feed.end)
@@ -392,6 +393,14 @@ def _lake(
     engine = _engine(settings, db, store, verifier, spill=spill)
     stack.callback(engine.close)
     return store, verifier, engine
+
+
+def _loops(db: Database) -> Loops:
+    """Return the loops of a process, of which the first connects it to others on the same PostgreSQL."""
+    loops = Loops()
+    if not db.commits_in_order:
+        loops.start("listening", PostgresRelay(db).run)
+    return loops
 
 
 def _notifier(settings: Settings, db: Database, vault: Vault, loops: Loops | None) -> NotificationDispatcher:

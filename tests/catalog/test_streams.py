@@ -54,9 +54,9 @@ async def test_a_page_of_changes_ends_where_its_documents_do_however_long_the_lo
 
     def log_uploads(tx) -> None:
         for _ in range(streams.STEPS):
-            streams.put_on_top(tx, task, docs=0, at=AT)
+            tx.run_steps(streams.put_on_top(tx, task, docs=0, at=AT))
         for docs in (1, 2, 0, 5):
-            streams.put_on_top(tx, task, docs=docs, at=AT)
+            tx.run_steps(streams.put_on_top(tx, task, docs=docs, at=AT))
 
     await world.db.write(log_uploads)
     begun = streams.STEPS

@@ -8,11 +8,10 @@ from functools import partial
 from time import sleep
 
 import pytest
-from sqlalchemy import func, make_url, select, text
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from builders import an_external
 from headwater.catalog import notices, objects, streams, tables, tasks
-from headwater.catalog.core.dialects import engine_for
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.notices import NoticeKind
 from headwater.catalog.objects import TASKS
@@ -29,7 +28,7 @@ class Race:
     """Transactions of which the second is known to wait for the first."""
 
     def __init__(self, url: str) -> None:
-        self.engine = engine_for(make_url(url), writes=True, size=4)
+        self.engine = create_engine(make_url(url), pool_size=4)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -110,7 +109,8 @@ async def test_a_task_that_begins_to_upload_while_its_start_is_given_up_goes_on(
 
     with race.engine.connect() as connection:
         uploading = Transaction(connection)
-        tasks.credit(uploading, objects.get(uploading, TASKS, task.fid), docs=1, size=10, at=world.at)
+        running = objects.get(uploading, TASKS, task.fid)
+        uploading.run_steps(tasks.credit(uploading, running, docs=1, size=10, at=world.at))
         uploading.finish()
         with race.blocked(give_up):
             connection.commit()
@@ -137,9 +137,9 @@ async def test_an_upload_and_the_deletion_of_its_stream_do_not_wait_for_each_oth
     removal = partial(action, fid=getattr(task, use), cascade=True, expected=None, vault=world.vault, at=world.at)
     with race.engine.connect() as connection:
         uploading = Transaction(connection)
-        tasks.credit(uploading, task, docs=1, size=10, at=world.at)
+        uploading.run_steps(tasks.credit(uploading, task, docs=1, size=10, at=world.at))
         with race.blocked(removal) as removed:
-            streams.put_on_top(uploading, task, docs=1, at=world.at)
+            uploading.run_steps(streams.put_on_top(uploading, task, docs=1, at=world.at))
             uploading.finish()
             connection.commit()
     assert len(removed) == 1

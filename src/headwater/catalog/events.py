@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select
 
 from headwater.catalog import tables
-from headwater.catalog.core.transaction import PreparedStatement, Transaction
+from headwater.catalog.core.prepared_statement import PreparedStatement
+from headwater.catalog.core.transaction import Transaction
 from headwater.domain.event import Event, EventFilter
 
 _events = tables.events.c

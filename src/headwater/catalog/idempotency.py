@@ -2,15 +2,23 @@
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, delete, insert, select
 
 from headwater.catalog import tables
+from headwater.catalog.core.prepared_statement import PreparedStatement
+from headwater.catalog.core.steps import Call, Steps, Turn
 from headwater.catalog.core.transaction import Transaction
 from headwater.domain.errors import UploadInFlight
 
 _receipts = tables.receipts.c
-_ADD = insert(tables.receipts)
+_ADD = PreparedStatement(insert(tables.receipts))
+_IS_TAKEN = PreparedStatement(
+    select(_receipts.attempt).where(
+        _receipts.task == bindparam("of"),
+        _receipts.attempt == bindparam("in_attempt"),
+        _receipts.idempotency_key == bindparam("key"),
+    )
+)
 
 
 class KeyTaken(UploadInFlight):
@@ -42,16 +50,22 @@ class StoredReceipt:
     truncated: bool = False
 
 
-def add(tx: Transaction, receipt: StoredReceipt) -> None:
-    """Store a receipt.
+def require_free(task: str, attempt: int, key: str) -> Steps[None]:
+    """Check that an attempt's upload has a new key; nobody else can store it while the row of the task is locked.
 
     Raises:
-        KeyTaken: the attempt has one with the same key.
+        KeyTaken: the attempt has a receipt with the same key.
     """
-    try:
-        tx.execute(_ADD, asdict(receipt))
-    except IntegrityError as error:
-        raise KeyTaken(f"Idempotency-Key {receipt.idempotency_key!r} is in use") from error
+    values = {"of": task, "in_attempt": attempt, "key": key}
+    # After the statement that locks the task, so that it sees what the former holder committed.
+    (taken,) = yield [Call(statement=_IS_TAKEN, values=values, turn=Turn.TASKS, locks=task)]
+    if taken is not None:
+        raise KeyTaken(f"Idempotency-Key {key!r} is in use")
+
+
+def add(tx: Transaction, receipt: StoredReceipt) -> None:
+    """Store a receipt, of which ``require_free`` has checked the key."""
+    tx.add(_ADD, asdict(receipt))
 
 
 def find(tx: Transaction, task: str, attempt: int, key: str) -> StoredReceipt | None:

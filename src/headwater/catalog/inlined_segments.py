@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import delete, insert, select
 
 from headwater.catalog import tables
-from headwater.catalog.core.transaction import PreparedStatement, Transaction, batched
+from headwater.catalog.core.prepared_statement import PreparedStatement
+from headwater.catalog.core.transaction import Transaction, batched
 from headwater.catalog.segments import still_named
 
 _inlined = tables.inlined.c
@@ -14,7 +15,7 @@ _ADD = PreparedStatement(insert(tables.inlined))
 
 def add(tx: Transaction, path: str, packed: bytes) -> None:
     """Store a segment."""
-    tx.run(_ADD, {"path": path, "packed": packed})
+    tx.add(_ADD, {"path": path, "packed": packed})
 
 
 def packed(tx: Transaction, paths: Sequence[str]) -> dict[str, bytes]:

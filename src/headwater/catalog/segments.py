@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, text, update
 
 from headwater.catalog import events, streams, tables
-from headwater.catalog.core.transaction import PreparedStatement, Transaction, batched
+from headwater.catalog.core.prepared_statement import PreparedStatement
+from headwater.catalog.core.transaction import Transaction, batched
 from headwater.domain.errors import MovedMeanwhile
 from headwater.domain.event import damage
 from headwater.domain.ids import new_fid
@@ -27,7 +28,7 @@ def add(tx: Transaction, segment: Segment, *, layout: int = 0) -> None:
     """
     if segment.removed_version is not None:
         layout = streams.relaid(tx, segment.stream)  # both of its versions are in the past
-    tx.run(_ADD, {**vars(segment), "layout": layout})
+    tx.add(_ADD, {**vars(segment), "layout": layout})
 
 
 def attempt_of(tx: Transaction, fid: str) -> int | None:

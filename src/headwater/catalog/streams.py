@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, select, union_all, update
 
 from headwater.catalog import events, tables
-from headwater.catalog.core.transaction import PreparedStatement, Transaction, batched
+from headwater.catalog.core.prepared_statement import PreparedStatement
+from headwater.catalog.core.steps import Call, Steps, Turn
+from headwater.catalog.core.transaction import Transaction, batched
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import NotFound
 from headwater.domain.event import stream_event
@@ -37,14 +39,18 @@ _COUNT_UP = PreparedStatement(
 _ADD_TO_LOG = PreparedStatement(insert(tables.stream_log))
 
 
-def put_on_top(tx: Transaction, task: Task, *, docs: int, at: datetime) -> tuple[int, int | None]:
+def put_on_top(tx: Transaction, task: Task, *, docs: int, at: datetime) -> Steps[tuple[int, int | None]]:
     """Allocate the next layer of a task's stream, above all others, for an upload of ``docs`` documents.
 
     Returns the layer, and the stream version that shows it at once; None if the documents are published on
     success only.
     """
     live = task.publish is Publish.LIVE
-    layer, version = _count_up(tx, task.stream, layers=1, versions=int(live))
+    values = {"of": task.stream, "layers": 1, "versions": int(live)}
+    (counted,) = yield [Call(statement=_COUNT_UP, values=values, turn=Turn.STREAMS, locks=task.stream)]
+    if counted is None:
+        raise _there_is_none(task.stream)
+    layer, version = counted
     if not live:
         return layer, None
     _append(tx, _entry_of(task, Change.UPLOAD, version=version, docs=docs, at=at), crawler=task.crawler)
@@ -84,7 +90,7 @@ def relaid(tx: Transaction, stream: str, *, count: int = 1, has_lost_rows: bool 
     changed = update(tables.streams).where(_streams.fid == stream).values(values).returning(_streams.layout)
     layout = tx.execute(changed).scalar_one_or_none()
     if layout is None:
-        raise NotFound(f"there is no stream {stream!r}")
+        raise _there_is_none(stream)
     return layout
 
 
@@ -122,8 +128,12 @@ def advance_together(
 def _count_up(tx: Transaction, stream: str, *, layers: int, versions: int) -> tuple[int, int]:
     counted = tx.run(_COUNT_UP, {"of": stream, "layers": layers, "versions": versions})
     if counted is None:
-        raise NotFound(f"there is no stream {stream!r}")
+        raise _there_is_none(stream)
     return counted[0], counted[1]
+
+
+def _there_is_none(stream: str) -> NotFound:
+    return NotFound(f"there is no stream {stream!r}")
 
 
 def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: datetime) -> LogEntry:
@@ -133,7 +143,7 @@ def _entry_of(task: Task, change: Change, *, version: int, docs: int, at: dateti
 
 
 def _append(tx: Transaction, entry: LogEntry, *, crawler: str | None) -> None:
-    tx.run(_ADD_TO_LOG, vars(entry))
+    tx.add(_ADD_TO_LOG, vars(entry))
     tx.publish(CHANGED)
     events.append(tx, stream_event(entry, crawler=crawler))
 

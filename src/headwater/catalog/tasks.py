@@ -25,7 +25,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from headwater.catalog import events, objects, streams, tables
-from headwater.catalog.core.transaction import PreparedStatement, Transaction, batched
+from headwater.catalog.core.prepared_statement import PreparedStatement
+from headwater.catalog.core.steps import Call, Steps, Turn
+from headwater.catalog.core.transaction import Transaction, batched
 from headwater.catalog.objects import TASKS
 from headwater.domain.errors import Flaw, MovedMeanwhile, RequestInvalid
 from headwater.domain.event import edit
@@ -109,18 +111,23 @@ _BEGIN = PreparedStatement(
 
 def credit(
     tx: Transaction, task: Task, *, docs: int, size: int, rejected: int = 0, deleted: int = 0, at: datetime
-) -> tuple[int, int]:
+) -> Steps[tuple[int, int]]:
     """Count an upload of an open attempt, restart its silence timer, and return its documents and deletions so far.
 
     Raises:
         TaskRemoved, TaskClosed, MovedMeanwhile: the attempt takes no more uploads.
     """
     more = {"more_docs": docs, "more_bytes": size, "more_rejected": rejected, "more_deleted": deleted}
-    counted = tx.run(_CREDIT, {**more, **_timer_values(task, at)})
+    calls = [(_CREDIT, {**more, **_timer_values(task, at)})]
+    # A caller that saw it running need not check again: an attempt never goes back to new.
+    if task.state is TaskState.NEW:
+        calls.append((_BEGIN, {"of": task.fid, "in_attempt": task.attempt}))
+    counted, *begun = yield [
+        Call(statement=statement, values=values, turn=Turn.TASKS, locks=task.fid) for statement, values in calls
+    ]
     if counted is None:
         raise _attempt_over(tx, task)
-    # A caller that saw it running need not check again: an attempt never goes back to new.
-    if task.state is TaskState.NEW and tx.run(_BEGIN, {"of": task.fid, "in_attempt": task.attempt}):
+    if any(begun):
         running = replace(task, **_BEGUN, docs=counted[0], deleted=counted[1], heard_at=at, updated_at=at)
         events.append(tx, edit(TASKS.singular, task, running))
     return counted[0], counted[1]

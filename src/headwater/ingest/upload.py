@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from headwater.catalog import externals, idempotency, objects, rejects, streams, tasks
 from headwater.catalog.core.database import Database
+from headwater.catalog.core.steps import Steps, together
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.idempotency import KeyTaken, StoredReceipt
 from headwater.catalog.objects import EXTERNALS, TASKS
@@ -161,7 +162,7 @@ class Uploads:
         written = await self._read_body(task, body, pipeline, is_quick=checker.is_quick and aside is None)
         digest = decoded.digest
         try:
-            receipt = await self._db.write(
+            receipt = await self._db.write_steps(
                 record, task, written, fid=fid, key=key, digest=digest, aside=aside, at=self._clock()
             )
         except Unavailable:
@@ -253,20 +254,27 @@ def record(
     digest: str | None,
     aside: RejectedLines | None = None,
     at: datetime,
-) -> Receipt:
+) -> Steps[Receipt]:
     """Commit a written segment, together with the rejected lines, to its task.
 
     Raises:
         TaskClosed, TaskRemoved, MovedMeanwhile: the task no longer accepts uploads.
+        KeyTaken: another process has handled an upload with this key.
     """
     versions, size, deleted = (0, 0, 0) if written is None else (written.docs, written.bytes, written.deletions)
     docs = versions - deleted
     rejected = 0 if aside is None else aside.count
-    total, all_deleted = tasks.credit(tx, task, docs=docs, size=size, rejected=rejected, deleted=deleted, at=at)
+    parts: list[Steps[Any]] = [tasks.credit(tx, task, docs=docs, size=size, rejected=rejected, deleted=deleted, at=at)]
+    if key is not None:
+        parts.append(idempotency.require_free(task.fid, task.attempt, key))
+    if written is not None:
+        parts.append(streams.put_on_top(tx, task, docs=versions, at=at))
+    results = yield from together(*parts)
+    total, all_deleted = results[0]
     base = total + all_deleted - versions
     receipt = Receipt(count=docs, total=total, bytes=size, deleted=deleted)
     if written is not None:
-        layer, version = streams.put_on_top(tx, task, docs=versions, at=at)
+        layer, version = results[-1]
         commit.add_segment(tx, task, written, fid=fid, layer=layer, base=base, added_version=version, at=at)
     if aside is not None:
         receipt = replace(receipt, rejected=rejected, flaws=tuple(aside.flaws), truncated=aside.truncated)

@@ -8,6 +8,8 @@ from headwater.catalog.core.database import Database
 
 #: Seconds between polls without a notification: the change may have been made in another process.
 PATIENCE = 1.0
+#: The same while other processes' notifications arrive.
+LONG_PATIENCE = 10.0
 #: Minimum seconds between two polls: changes in quick succession are found together.
 REST = 0.05
 
@@ -33,7 +35,7 @@ class TopicWaiter:
                     if await is_there():
                         return True
                     with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PATIENCE):
+                        async with asyncio.timeout(LONG_PATIENCE if self._db.hears_others else PATIENCE):
                             await self._rung.wait()
                     await asyncio.sleep(REST)
         return not self.is_closed and await is_there()

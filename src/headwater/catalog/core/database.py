@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -23,11 +23,19 @@ import structlog
 from sqlalchemy import (
     make_url,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError
 
 from headwater.catalog.core.cache import Cache
 from headwater.catalog.core.change_tracking import AUDIT_RECORDER
-from headwater.catalog.core.dialects import commits_in_order, engine_for, is_full, is_sqlite
+from headwater.catalog.core.dialects import (
+    BEGIN_WRITE,
+    commits_in_order,
+    engine_for,
+    is_full,
+    is_rolled_back,
+    is_sqlite,
+)
+from headwater.catalog.core.steps import Call, Rows, Steps, is_steps, next_step
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.core.write_lock import WriteLock
 from headwater.domain.errors import Unavailable
@@ -51,8 +59,9 @@ _CLOSED = "the catalog is closed: Headwater is stopping"
 class _Action:
     """A queued write, and the event loop that awaits it."""
 
-    def __init__(self, run: Callable[[Transaction], Any], *, is_alone: bool = False) -> None:
+    def __init__(self, run: Callable[[Transaction], Any], context: Context, *, is_alone: bool = False) -> None:
         self.run = run
+        self.context = context
         #: Whether it needs a transaction of its own.
         self.is_alone = is_alone
         self.loop = asyncio.get_running_loop()
@@ -77,7 +86,9 @@ class Database:
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="catalog-read")
         self._queue: SimpleQueue[_Action | None] = SimpleQueue()
         self._listeners: dict[str, list[Callable[[], object]]] = {}
-        self._relay: Callable[[str], object] | None = None
+        self._relays: list[Callable[[str], object]] = []
+        #: Whether topics that are published on other machines arrive here, so that subscribers need not poll often.
+        self.hears_others = False
         self._turns = WriteLock(Path(self.url.database)) if self._sqlite and self.url.database else None
         self._closed = False
         #: Held while a write is queued, so that none is queued behind the stop markers.
@@ -111,8 +122,13 @@ class Database:
         if self._closed:
             raise Unavailable(_CLOSED)
         try:
-            with self._reading.begin() as connection:
-                return question(Transaction(connection, cache=self._cache), *args, **kwargs)
+            try:
+                return self._ask(question, *args, **kwargs)
+            except OperationalError as error:
+                if not error.connection_invalidated:
+                    raise
+                # The database was restarted, and closed its connections.
+                return self._ask(question, *args, **kwargs)
         except OperationalError as error:
             log.exception("catalog.silent")
             raise Unavailable("the database does not answer") from error
@@ -124,6 +140,10 @@ class Database:
             fault = f"the catalog is damaged ({error.orig}); stop the server and restore the catalog from a backup"
             raise Unavailable(fault, retry_after=60) from error
 
+    def _ask(self, question: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._reading.begin() as connection:
+            return question(Transaction(connection, cache=self._cache), *args, **kwargs)
+
     async def write(self, action: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run an action and return its result once it is on disk; an action that raises changes nothing.
 
@@ -133,6 +153,13 @@ class Database:
         run: Callable[[Transaction], T] = lambda tx: action(tx, *args, **kwargs)  # noqa: E731
         return await self._write(run, getattr(action, "__name__", "action"), is_alone=False)
 
+    async def write_steps(
+        self, action: Callable[Concatenate[Transaction, P], Steps[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Do the same as ``write`` with an action in steps, which others of its group take with it."""
+        run: Callable[[Transaction], Any] = lambda tx: action(tx, *args, **kwargs)  # noqa: E731
+        return await self._write(run, getattr(action, "__name__", "action"), is_alone=False)
+
     async def write_alone(
         self, action: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -140,12 +167,13 @@ class Database:
         run: Callable[[Transaction], T] = lambda tx: action(tx, *args, **kwargs)  # noqa: E731
         return await self._write(run, getattr(action, "__name__", "action"), is_alone=True)
 
-    async def _write(self, run: Callable[[Transaction], T], name: str, *, is_alone: bool) -> T:
+    async def _write(self, run: Callable[[Transaction], Any], name: str, *, is_alone: bool) -> Any:
         recorder = AUDIT_RECORDER.get()
         # In the caller's context: the write belongs to the request, in the log and in traces.
         context = copy_context()
         waiting = _Action(
             lambda tx: context.run(run, tx) if recorder is None else context.run(tx.audited, recorder, run),
+            context,
             is_alone=is_alone,
         )
         with span("catalog.write", {"headwater.action": name}):
@@ -160,9 +188,13 @@ class Database:
         """Call ``listener``, from any thread, after each commit that published ``topic``."""
         self._listeners.setdefault(topic, []).append(listener)
 
-    def relay_to(self, relay: Callable[[str], object] | None) -> None:
+    def relay_to(self, relay: Callable[[str], object]) -> None:
         """Call ``relay`` from a writer thread with each topic that is published here, for other processes."""
-        self._relay = relay
+        self._relays = [*self._relays, relay]
+
+    def relay_no_more(self, relay: Callable[[str], object]) -> None:
+        """Call ``relay`` no more."""
+        self._relays = [other for other in self._relays if other is not relay]
 
     def notify(self, topic: str) -> None:
         """Notify subscribers of a topic."""
@@ -173,6 +205,11 @@ class Database:
                 pass  # its event loop is closed: the subscriber is gone
             except Exception:
                 log.exception("catalog.listener_failed", topic=topic)
+
+    def notify_all(self) -> None:
+        """Notify the subscribers of all topics, after a time in which they may have missed some."""
+        for topic in list(self._listeners):
+            self.notify(topic)
 
     def close(self) -> None:
         """Finish queued writes, then release all connections; later writes and reads are refused."""
@@ -227,55 +264,57 @@ class Database:
         """Run actions in one transaction, and those that fail each in its own."""
         alone = [action for action in group if action.is_alone]
         group = [action for action in group if not action.is_alone]
-        while len(group) > 1 and (failed := self._commit_together(group)) is not None:
-            alone.append(failed)
-            group = [action for action in group if action is not failed]
+        while len(group) > 1 and (failed := self._commit_together(group)):
+            alone += failed
+            group = [action for action in group if action not in failed]
         for action in [*group, *alone]:
             if not action.is_over:
                 self._commit_alone(action)
 
-    def _commit_together(self, group: list[_Action]) -> _Action | None:
-        """Run actions in one transaction, all or none; return the action that failed, or None if all are answered.
+    def _commit_together(self, group: list[_Action]) -> Sequence[_Action]:
+        """Run actions in one transaction, all or none; return those to run alone instead, or none if all are answered.
 
         Without savepoints: they cost as much as the actions themselves, and failures are rare.
         """
         with self._failures_passed_on(group), self._writing.connect() as connection:
             connection.begin()
-            tx = Transaction(connection)
-            results: list[Any] = []
-            for action in group:
-                try:
-                    results.append(action.run(tx))
-                except BaseException:  # noqa: BLE001 - run again alone, where its error is its own
-                    return action
+            tx = Transaction(connection, begin=None if self._sqlite else BEGIN_WRITE)
             try:
-                tx.finish()
-                connection.commit()
+                results = _run_together(tx, group)
+            except _Failed as failure:
+                return failure.actions  # run again alone, where its error is its own
+            try:
+                tx.commit()
+            except IntegrityError:
+                return group  # of a row that was added with the commit: nothing is committed
             except OperationalError as error:
                 if self._freed_space(error):
-                    return group[-1]
+                    return group[-1:]
+                if is_rolled_back(error):
+                    return group
                 raise
             self._publish(tx)
             _end(group, results)
-        return None
+        return ()
 
     def _commit_alone(self, action: _Action) -> None:
         for attempt in count(1):
             with self._failures_passed_on([action]), self._writing.connect() as connection:
                 connection.begin()
-                tx = Transaction(connection)
+                tx = Transaction(connection, begin=None if self._sqlite else BEGIN_WRITE)
                 try:
-                    result = action.run(tx)
-                    tx.finish()
+                    result: Any = action.run(tx)
+                    if is_steps(result):
+                        result = tx.run_steps(result)
                 except OperationalError as error:
                     # Rejected because of other transactions: nothing was committed, so that it may be tried again.
                     if self._freed_space(error) or attempt < TRIES:
                         continue
                     raise
                 try:
-                    connection.commit()
+                    tx.commit()
                 except OperationalError as error:
-                    if self._freed_space(error):
+                    if self._freed_space(error) or (is_rolled_back(error) and attempt < TRIES):
                         continue
                     raise
                 self._publish(tx)
@@ -300,15 +339,51 @@ class Database:
         return is_full(error) and self._make_room()
 
     def _publish(self, tx: Transaction) -> None:
-        relay = self._relay
         for topic in tx.topics:
             self.notify(topic)
-            if relay is not None:
+            for relay in self._relays:
                 try:
                     relay(topic)
                 except Exception:
                     # The commit stands and is answered; other processes poll as well.
                     log.exception("catalog.not_relayed", topic=topic)
+
+
+class _Failed(Exception):
+    """Some actions of a group failed."""
+
+    def __init__(self, actions: Sequence[_Action]) -> None:
+        self.actions = actions
+
+
+def _run_together(tx: Transaction, group: Sequence[_Action]) -> list[Any]:
+    """Run actions, those in steps at the end, with each step taken by all of them; return their results.
+
+    Raises:
+        _Failed: some failed, or may have.
+    """
+    results: dict[int, Any] = {}
+    for number, action in enumerate(group):
+        try:
+            results[number] = action.run(tx)
+        except BaseException as error:
+            raise _Failed([action]) from error
+    running: dict[int, Rows | None] = {number: None for number, result in results.items() if is_steps(result)}
+    while running:
+        asked: list[tuple[int, Sequence[Call]]] = []
+        for number, rows in running.items():
+            try:
+                asked.append((number, group[number].context.run(next_step, results[number], rows)))
+            except StopIteration as end:
+                results[number] = end.value
+            except BaseException as error:
+                raise _Failed([group[number]]) from error
+        try:
+            found = iter(tx.run_calls([call for _, calls in asked for call in calls]))
+        except DBAPIError as error:
+            raise _Failed(group) from error  # one of them, or another transaction was in the way
+        running = {number: list(islice(found, len(calls))) for number, calls in asked}
+    return [results[number] for number in range(len(group))]
 
 
 def _end(group: Sequence[_Action], outcomes: Sequence[Any]) -> None:

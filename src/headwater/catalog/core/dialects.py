@@ -20,7 +20,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -28,6 +28,10 @@ from sqlalchemy.types import TypeDecorator
 
 #: Seconds that SQLite waits for another process's write.
 PATIENCE = 30
+#: Seconds for which a connection to PostgreSQL that was used is taken for sound.
+TRUSTED_FOR = 2.0
+#: Begins a change on PostgreSQL: it sees what others have committed meanwhile.
+BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -91,6 +95,16 @@ def commits_in_order(dialect: Dialect) -> bool:
     return dialect.name == "sqlite"
 
 
+def has_pipelines(dialect: Dialect) -> bool:
+    """Return whether a database is across a network, and takes several statements in one round trip."""
+    return dialect.name == "postgresql"
+
+
+def is_rolled_back(error: DBAPIError) -> bool:
+    """Return whether PostgreSQL rolled a transaction back because of others, though it was to commit."""
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith("40")
+
+
 def is_full(error: DBAPIError) -> bool:
     """Return whether a write failed because the database's disk is full, and was certainly not committed."""
     return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
@@ -115,14 +129,16 @@ def check_url(url: str) -> None:
 def engine_for(url: URL, *, writes: bool, size: int) -> Engine:
     """Return a connection pool for reads, or one for writes; the caller disposes of it."""
     if not is_sqlite(url):
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=size,
             max_overflow=0,
-            pool_pre_ping=True,
-            # A query of several statements sees one snapshot; a change sees what others have committed.
-            isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
+            # A query of several statements sees one snapshot. A change begins with ``BEGIN_WRITE``: the driver would
+            # wait for the answer to a BEGIN of its own.
+            isolation_level="AUTOCOMMIT" if writes else "REPEATABLE READ",
         )
+        _ping_idle(engine)
+        return engine
     engine = create_engine(url, pool_size=1 if writes else size, max_overflow=0, connect_args={"timeout": PATIENCE})
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
@@ -138,6 +154,23 @@ def engine_for(url: URL, *, writes: bool, size: int) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _ping_idle(engine: Engine) -> None:
+    """Check connections that were idle, which may be broken, when they are used again: a ping is a round trip."""
+
+    @event.listens_for(engine, "checkin")
+    def checked_in(_connection: Any, record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def checked_out(connection: Any, record: Any, _proxy: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        if time.monotonic() - record.info.get("used_at", time.monotonic()) < TRUSTED_FOR:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError("the database has closed the connection") from error
 
 
 def _use_wal(connection: Any) -> None:

@@ -43,11 +43,12 @@ class Relay:
                 db.notify(topic.decode())
 
         loop.add_reader(self._end, receive)
-        db.relay_to(lambda topic: _send(self._end, [topic.encode()]))
+        relay: Callable[[str], object] = lambda topic: _send(self._end, [topic.encode()])  # noqa: E731
+        db.relay_to(relay)
         try:
             yield
         finally:
-            db.relay_to(None)
+            db.relay_no_more(relay)
             loop.remove_reader(self._end)
 
 
