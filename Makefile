@@ -21,7 +21,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --pyth
 WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve docs dist test test-served test-all screenshots exchanges bench bench-peers bench-writers bench-guard bench-cluster bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint types imports format lock clean
+.PHONY: help demo cluster serve docs dist test test-served test-all test-kills screenshots exchanges bench bench-peers bench-writers bench-guard bench-cluster bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ $(STAMP): $(RUNTIME) requirements-dev.lock
 
 demo: $(RUNTIME) ## Run the main job from end to end, with a real crawler
 	@$(BIN)/python -m examples.packages_crawler.demo
+
+cluster: $(STAMP) ## Run three nodes with PostgreSQL, an object store and a proxy, and the demo on them; Ctrl-C ends it
+	@$(BIN)/python -m examples.cluster.cluster
 
 serve: $(RUNTIME) ## Serve Headwater on 127.0.0.1:8080, data in ./headwater-data
 	@$(BIN)/headwater serve
@@ -96,6 +99,9 @@ $(ENGINES)/.installed: $(BIN)/uv requirements-engines.lock
 
 test-engines: $(STAMP) $(ENGINES)/.installed ## Have other engines read streams as Iceberg tables; the first run installs 1 GB
 	@TEST_ENGINES=$(CURDIR)/$(ENGINES)/bin/python $(BIN)/python -m pytest -q tests/engines
+
+test-kills: $(STAMP) ## Kill and stop nodes 300 times under load, and look for what was lost; half an hour
+	@TEST_KILLS=300 $(BIN)/python -m pytest -q -s tests/end_to_end/test_node_kills.py
 
 screenshots: $(STAMP) ## Take pictures of the console's pages, in dist/screenshots and docs/console
 	@PYTHONPATH=tests:clients/python/tests $(BIN)/python -m browser.screenshots

@@ -48,6 +48,7 @@ def test_the_file_may_be_named(monkeypatch, tmp_path):
         {"secret_key": "short"},
         {"max_document": "1GiB"},
         {"log_format": "xml"},
+        {"lake_read_role": "arn:aws:iam::1:role/readers"},
     ],
 )
 def test_a_wrong_setting_is_refused(wrong):

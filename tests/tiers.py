@@ -26,6 +26,7 @@ SERVED = (
     "tests/docs/test_crawlee.py",
     "tests/docs/test_readme.py",
     "tests/end_to_end/",
+    "tests/examples/test_cluster.py",
     "tests/examples/test_packages_crawler.py::test_the_demo",
     "tests/packaging/",
 )

@@ -82,6 +82,7 @@ from headwater.lake.integrity import Verifier
 from headwater.lake.scratch import scratch_folder
 from headwater.lake.segment import rehearse
 from headwater.lake.store import Store
+from headwater.lake.store_credentials import StoreReader
 from headwater.lifecycle.ec.client import EcClient
 from headwater.lifecycle.ec.dispatcher import Dispatcher
 from headwater.lifecycle.notifications.client import NotificationClient
@@ -110,6 +111,7 @@ from headwater.streams.log_shipping import LogShipping
 from headwater.streams.prepared_exports import PreparedExports
 from headwater.streams.retention import Kept, Retention
 from headwater.streams.shared_exports import SharedExports
+from headwater.streams.shared_iceberg import SharedIcebergTables
 from headwater.streams.task_log import TaskLogReader
 
 log = structlog.get_logger(__name__)
@@ -286,7 +288,7 @@ async def running(
             backoff=settings.webhook_backoff,
             believed=believed.now,
         )
-        change_feed, iceberg_tables = ChangeFeed(db, engine), IcebergTables(db, engine, store)
+        change_feed, iceberg_tables = ChangeFeed(db, engine), _iceberg_tables(db, engine, store)
         stack.callback(change_feed.close)
         loops = _loops(db)
         _measure(settings, db, engine, metrics, loops)
@@ -342,6 +344,7 @@ async def running(
             document_history=DocumentHistory(db, engine),
             bisection=Bisection(db, engine),
             iceberg_tables=iceberg_tables,
+            store_reader=_store_reader(settings),
             prepared_exports=_prepared_exports(settings, db, store),
             change_feed=change_feed,
             event_feed=event_feed,
@@ -416,6 +419,16 @@ def _prepared_exports(settings: Settings, db: Database, store: Store) -> Prepare
     if store.is_remote:
         return SharedExports(db, store)
     return PreparedExports(db, settings.data.resolve() / EXPORTS)
+
+
+def _iceberg_tables(db: Database, engine: Engine, store: Store) -> IcebergTables:
+    return SharedIcebergTables(db, engine, store, clock=now) if store.is_remote else IcebergTables(db, engine, store)
+
+
+def _store_reader(settings: Settings) -> StoreReader | None:
+    if settings.lake_url is None or settings.lake_read_role is None:
+        return None
+    return StoreReader(settings.lake_url, settings.lake_read_role)
 
 
 def _maintain(settings: Settings, db: Database, store: Store, loops: Loops) -> None:

@@ -181,6 +181,11 @@ class Settings(BaseSettings):
         description="Bytes of the disk for copies of the files of an object store, shared by the workers; the least "
         "recently used go first.",
     )
+    lake_read_role: str | None = Field(
+        default=None,
+        description="ARN of a role that may read the lake in S3: engines that read streams as Iceberg tables get "
+        "credentials of it for one stream, for an hour, and read the files from the store.",
+    )
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = Field(
         default=None,
         description="Seals credentials and makes task tokens; unset, the embedded server makes one, `secret.key`.",
@@ -417,6 +422,12 @@ class Settings(BaseSettings):
     def _both_of_tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        return self
+
+    @model_validator(mode="after")
+    def _role_of_s3(self) -> Self:
+        if self.lake_read_role is not None and not (self.lake_url or "").startswith("s3://"):
+            raise ValueError("lake_read_role needs a lake in S3: lake_url, s3://bucket/prefix")
         return self
 
     @model_validator(mode="after")

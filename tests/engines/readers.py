@@ -117,7 +117,7 @@ def chdb(asked: dict[str, Any], version: int | None) -> Iterable[Row]:
         clickhouse.query(
             f"""
             CREATE DATABASE headwater ENGINE = DataLakeCatalog('{asked["url"]}/iceberg/v1')
-            SETTINGS catalog_type = 'rest', warehouse = '{asked["warehouse"]}', storage_endpoint = '{asked["url"]}/',
+            SETTINGS catalog_type = 'rest', warehouse = '{asked["warehouse"]}',
                 auth_header = 'Authorization: Bearer {asked["key"]}', vended_credentials = true
             SETTINGS allow_experimental_database_iceberg = 1
             """

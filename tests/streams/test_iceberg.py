@@ -11,6 +11,9 @@ from headwater.streams import iceberg
 from headwater.streams.iceberg import KEPT, READERS_LEAVE, IcebergTables
 from iceberg_history import exported, play
 from iceberg_reader import rows
+from lakes import needs_directory
+
+pytestmark = needs_directory
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def tables(world) -> IcebergTables:
 
 @pytest.fixture
 def local(world):
-    return iceberg_access.warehouse("local", world.store)
+    return iceberg_access.warehouse("local", world.store, None)
 
 
 async def same_everywhere(world, tables, local, stream) -> None:

@@ -22,6 +22,7 @@ from headwater.ingest.task_log import TaskLogWriter
 from headwater.ingest.upload import Uploads
 from headwater.lake.engine import Engine
 from headwater.lake.store import Store
+from headwater.lake.store_credentials import StoreReader
 from headwater.lifecycle.ec.client import EcClient
 from headwater.lifecycle.notifications.client import NotificationClient
 from headwater.lifecycle.notifications.dispatcher import NotificationDispatcher
@@ -58,6 +59,8 @@ class Services:
     bisection: Bisection
     prepared_exports: PreparedExports
     iceberg_tables: IcebergTables
+    #: Issues credentials of the object store for engines, if the settings name a role for it.
+    store_reader: StoreReader | None
     change_feed: ChangeFeed
     event_feed: EventFeed
     task_diffs: TaskDiffs

@@ -1,7 +1,7 @@
 """HEAD requests for every GET route (RFC 9110, 9.3.2), which the framework does not provide."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 
 from starlette.responses import FileResponse, Response
@@ -22,16 +22,49 @@ async def nothing() -> AsyncGenerator[bytes]:
         yield piece
 
 
-def file_response(scope: Scope, file: Path, *, media_type: str, headers: Mapping[str, str]) -> Response:
+def _nothing_held() -> None:
+    """Release nothing."""
+
+
+def file_response(
+    scope: Scope,
+    file: Path,
+    *,
+    media_type: str,
+    headers: Mapping[str, str],
+    release: Callable[[], None] = _nothing_held,
+) -> Response:
     """Return the response with a file, whole or by ``Range``; to a HEAD, with its headers alone.
 
-    A file that is sent to nobody would hold up the response for two seconds.
+    A file that is sent to nobody would hold up the response for two seconds. ``release`` is called when it is sent, or
+    if it will not be.
 
     Raises:
         FileNotFoundError: there is no such file.
     """
-    response = FileResponse(file, media_type=media_type, headers=headers, stat_result=file.stat())
-    return Response(headers=dict(response.headers)) if is_head(scope) else response
+    try:
+        response = _HeldFileResponse(file, release, media_type=media_type, headers=headers)
+    except OSError:
+        release()
+        raise
+    if not is_head(scope):
+        return response
+    release()
+    return Response(headers=dict(response.headers))
+
+
+class _HeldFileResponse(FileResponse):
+    """Sends a file, and releases it at the end."""
+
+    def __init__(self, file: Path, release: Callable[[], None], *, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(file, media_type=media_type, headers=headers, stat_result=file.stat())
+        self._release = release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._release()
 
 
 class Head:

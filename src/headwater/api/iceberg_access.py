@@ -1,8 +1,10 @@
-"""How engines reach the files of tables: on the same machine, or over HTTP with credentials of an hour.
+"""How engines reach the files of tables: on the same machine, over HTTP with credentials of an hour, or in the store.
 
 Over HTTP, Headwater answers as a read-only S3: engines know how to read from one, and take its address and credentials
 from the catalog. The session token alone decides: it is sealed, and names a stream, an API key and a time. Signatures
 are not verified, since a token is as secret as a key is.
+
+Of a lake in an object store, engines can also read the files from there, with credentials of the store.
 """
 
 from dataclasses import dataclass
@@ -16,13 +18,15 @@ from fastapi import Request
 from headwater.catalog.keys import Key
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import NotFound
-from headwater.lake.store import Store
+from headwater.lake.store import STREAMS, Store
+from headwater.lake.store_credentials import StoreReader
 from headwater.streams.iceberg import FOLDER, Warehouse
 
-#: Names of the warehouses: files over HTTP, and files of the data directory.
+#: Names of the warehouses: files over HTTP, files of the data directory, and files of the object store.
 SERVED = "headwater"
 LOCAL = "local"
-WAREHOUSES = (SERVED, LOCAL)
+STORE = "store"
+WAREHOUSES = (SERVED, LOCAL, STORE)
 #: The bucket is the first part of the path at which files are served, and the prefix the second.
 BUCKET = "iceberg"
 PREFIX = "files"
@@ -45,18 +49,28 @@ class Grant:
     until: datetime
 
 
-def warehouse(name: str, store: Store) -> Warehouse:
+def warehouse(name: str, store: Store, reader: StoreReader | None) -> Warehouse:
     """Return how a warehouse names files.
 
     Raises:
-        NotFound: the lake is in an object store.
+        NotFound: it is not there, with this lake.
     """
-    if store.is_remote:
-        raise NotFound(
-            "streams are not served as Iceberg tables while the lake is in an object store (setting lake_url); "
-            "read them by GET /streams/{fid}/export?format=parquet"
+    if name == STORE:
+        if reader is None:
+            raise NotFound(
+                f"the warehouse {STORE!r} needs a lake in S3 (setting lake_url) and a role that may read it (setting "
+                f"lake_read_role); the warehouse {SERVED!r} needs neither"
+            )
+        url = reader.url
+        return Warehouse(
+            name=STORE, location=lambda stream: f"{url}/{STREAMS}/{stream}", locate=lambda path: f"{url}/{path}"
         )
     if name == LOCAL:
+        if store.is_remote:
+            raise NotFound(
+                f"there is no warehouse {LOCAL!r} while the lake is in an object store (setting lake_url); use "
+                f"{SERVED!r}, or {STORE!r} with the setting lake_read_role"
+            )
         root = f"file://{store.root}"
         return Warehouse(
             name=LOCAL,
@@ -90,6 +104,26 @@ def credentials(
     }
 
 
+def credentials_of_store(stream: str, reader: StoreReader, *, at: datetime) -> dict[str, str]:
+    """Return the properties by which an engine reads the files of a stream from the object store.
+
+    Raises:
+        Unavailable: the store gives no credentials.
+    """
+    issued = reader.credentials(f"{STREAMS}/{stream}", at=at)
+    place = {}
+    if issued.endpoint is not None:
+        place = {"s3.endpoint": f"{issued.endpoint.rstrip('/')}/", "s3.path-style-access": "true"}
+    return place | {
+        "s3.region": issued.region,
+        "client.region": issued.region,
+        "s3.access-key-id": issued.access_key,
+        "s3.secret-access-key": issued.secret_key,
+        "s3.session-token": issued.session_token,
+        "s3.session-token-expires-at-ms": str(int(issued.until.timestamp() * 1000)),
+    }
+
+
 def grant_of(token: str | None, vault: Vault, *, at: datetime) -> Grant | None:
     """Return what credentials allow; None if they are not ours, or have expired."""
     if not token:
@@ -107,7 +141,7 @@ def granted_path(grant: Grant, key: str) -> str | None:
     stream, _, path = key.partition("/")
     parts = path.split("/")
     is_plain = not any(part in {"", ".", ".."} or "\0" in part for part in parts)
-    of_stream = stream == grant.stream and parts[:2] in (["streams", stream], [FOLDER, stream])
+    of_stream = stream == grant.stream and parts[:2] in ([STREAMS, stream], [FOLDER, stream])
     return path if is_plain and of_stream else None
 
 

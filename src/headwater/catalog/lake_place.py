@@ -3,7 +3,7 @@
 from sqlalchemy import exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from headwater.catalog import tables
+from headwater.catalog import iceberg_snapshots, tables
 from headwater.catalog.core.transaction import Transaction
 from headwater.domain.stream import inlined_path
 
@@ -32,6 +32,7 @@ def settle(tx: Transaction, url: str | None) -> str | None:
 
 
 def move(tx: Transaction, url: str | None) -> None:
-    """Record that the files of the lake are elsewhere now."""
+    """Record that the files of the lake are elsewhere now; snapshots are not among them."""
+    iceberg_snapshots.forget_all(tx)
     if tx.execute(update(tables.lake_place).values(url=url)).rowcount == 0:
         tx.execute(insert(tables.lake_place).values(id=1, url=url))

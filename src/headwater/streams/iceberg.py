@@ -3,7 +3,8 @@
 The files of a snapshot lie in a folder of their own in the lake, ``iceberg/{stream}/{warehouse}/{version}-{layout}``:
 version and layout of a stream determine what its files hold. A change of the layout (folding, erasure, purge) makes all
 snapshots of the stream obsolete; they are made again when somebody asks. Everything in ``iceberg`` can be made again at
-any time, so that backups leave it out, and no row of the catalog names it.
+any time, so that backups leave it out, and no row of the catalog names it. In an object store, the catalog has to know
+what is there (``shared_iceberg``).
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -24,7 +25,7 @@ from headwater.catalog import segment_tables, streams
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.transaction import Transaction
 from headwater.domain.errors import NoRoom
-from headwater.domain.segment_table import VisibleSegments
+from headwater.domain.segment_table import SegmentFile, VisibleSegments, file_name
 from headwater.domain.stream import Stream
 from headwater.lake.engine import Engine
 from headwater.lake.iceberg.files import Target, write_snapshot
@@ -93,13 +94,13 @@ class IcebergTables:
             SegmentDamaged: a segment is damaged.
             NoRoom: the disk is full.
         """
-        look = await self._db.read(_look, stream, version)
+        look = await self._db.read(look_at, stream, version)
         folder = f"{FOLDER}/{stream}/{warehouse.name}"
         current = None
         try:
             if look.version:
                 # One at a time in a process; between processes, the first one to finish is kept.
-                async with self._making.setdefault(stream, asyncio.Lock()):
+                async with self._one_at_a_time(stream):
                     current = await self._snapshot(look, folder, warehouse)
             return await asyncio.to_thread(self._described, look, folder, warehouse, current)
         except OSError as error:
@@ -111,7 +112,10 @@ class IcebergTables:
         layouts = await self._db.read(streams.layouts, sorted({folder.parent.parent.name for folder in folders}))
         return await asyncio.to_thread(self._sweep, folders, layouts, at)
 
-    async def _snapshot(self, look: "_Look", folder: str, warehouse: Warehouse) -> Snapshot:
+    def _one_at_a_time(self, stream: str) -> asyncio.Lock:
+        return self._making.setdefault(stream, asyncio.Lock())
+
+    async def _snapshot(self, look: "Look", folder: str, warehouse: Warehouse) -> Snapshot:
         path = f"{folder}/{look.version}-{look.stream.layout}"
         found = await asyncio.to_thread(self._found, path)
         if found is not None:
@@ -130,13 +134,12 @@ class IcebergTables:
             return None
         return found
 
-    def _make(self, look: "_Look", folder: str, path: str, warehouse: Warehouse) -> Snapshot:
+    def _make(self, look: "Look", folder: str, path: str, warehouse: Warehouse) -> Snapshot:
         staged = self._root / folder / f"{secrets.token_hex(8)}{_STAGED}"
         staged.mkdir(mode=_PRIVATE, parents=True)
         try:
-            target = Target(
-                root=self._root, staged=staged, path=path, copies=f"{folder}/{_COPIES}", locate=warehouse.locate
-            )
+            copies = _LocalCopies(self._root, f"{folder}/{_COPIES}")
+            target = Target(staged=staged, path=path, copies=copies, locate=warehouse.locate)
             made = write_snapshot(self._engine, look.seen, target, version=look.version, at_ms=look.at_ms)
             about = staged / _ABOUT
             about.write_bytes(made.encoded())
@@ -146,7 +149,7 @@ class IcebergTables:
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
-    def _described(self, look: "_Look", folder: str, warehouse: Warehouse, current: Snapshot | None) -> Table:
+    def _described(self, look: "Look", folder: str, warehouse: Warehouse, current: Snapshot | None) -> Table:
         """Return a table whose metadata list all snapshots of the present layout, and store the metadata."""
         others = [
             found
@@ -154,16 +157,9 @@ class IcebergTables:
             if layout == look.stream.layout and version != look.version
             if (found := self._found(path, is_asked=False)) is not None
         ]
-        described = metadata(
-            look.stream.fid,
-            others if current is None else [*others, current],
-            current=current,
-            location=warehouse.location(look.stream.fid),
-            at_ms=look.at_ms,
-        )
-        text = json.dumps(described).encode()
-        name = f"{look.version:05}-{sha256(text).hexdigest()[:32]}.metadata.json"
-        stored = self._root / folder / _METADATA / name
+        described = look.described(others, current, warehouse)
+        text, name = encoded_metadata(look.version, described)
+        stored = self._root / folder / _METADATA / f"{name}.metadata.json"
         stored.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         new = stored.with_suffix(f".{secrets.token_hex(8)}")
         new.write_bytes(text)
@@ -173,7 +169,7 @@ class IcebergTables:
             stream=look.stream.fid,
             version=look.version,
             metadata=described,
-            metadata_location=warehouse.locate(f"{folder}/{_METADATA}/{name}"),
+            metadata_location=warehouse.locate(f"{folder}/{_METADATA}/{stored.name}"),
         )
 
     def _made(self, folder: str) -> Iterator[tuple[int, int, str]]:
@@ -214,23 +210,73 @@ class IcebergTables:
                 file.unlink(missing_ok=True)
 
 
+class _LocalCopies:
+    """The copies in a folder of the lake."""
+
+    def __init__(self, root: Path, folder: str) -> None:
+        self._root = root
+        self._folder = folder
+
+    def find(self, file: SegmentFile) -> str | None:
+        path = self._path(file)
+        try:
+            os.utime(self._root / path)
+        except FileNotFoundError:
+            return None
+        return path
+
+    def add(self, staged: Path, file: SegmentFile) -> str:
+        path = self._path(file)
+        copy = self._root / path
+        copy.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+        staged.rename(copy)
+        return path
+
+    def _path(self, file: SegmentFile) -> str:
+        return f"{self._folder}/{file_name(file.path)}.parquet"
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Look:
+class Look:
+    """What a stream shows at a version."""
+
     stream: Stream
     version: int
+    #: When the version began, in milliseconds since 1970.
     at_ms: int
     seen: VisibleSegments
 
+    def described(self, others: Sequence[Snapshot], current: Snapshot | None, warehouse: Warehouse) -> dict[str, Any]:
+        """Return the metadata of the table that shows this version, its snapshot, and lists others."""
+        return metadata(
+            self.stream.fid,
+            others if current is None else [*others, current],
+            current=current,
+            location=warehouse.location(self.stream.fid),
+            at_ms=self.at_ms,
+        )
 
-def _look(tx: Transaction, fid: str, version: int | None) -> _Look:
+
+def look_at(tx: Transaction, fid: str, version: int | None) -> Look:
+    """Return what a stream shows at a version, at present with None.
+
+    Raises:
+        NotFound, RequestInvalid, VersionForgotten: there is no such stream or version.
+    """
     stream, shown = visibility(tx, fid, View(as_of=version))
     began = streams.began_at(tx, fid, shown.version) or stream.created_at
-    return _Look(
+    return Look(
         stream=stream,
         version=shown.version,
         at_ms=int(began.timestamp() * 1000),
         seen=segment_tables.visible(tx, fid, shown),
     )
+
+
+def encoded_metadata(version: int, described: dict[str, Any]) -> tuple[bytes, str]:
+    """Return metadata as JSON, and a name for them that no other content has."""
+    text = json.dumps(described).encode()
+    return text, f"{version:05}-{sha256(text).hexdigest()[:32]}"
 
 
 def _touched(file: Path) -> datetime:

@@ -6,6 +6,7 @@ import pytest
 from headwater.api import iceberg_access
 from headwater.catalog import keys
 from headwater.domain.scope import Scope
+from lakes import needs_directory
 
 TABLES = "/iceberg/v1/headwater/namespaces/streams/tables"
 
@@ -140,6 +141,7 @@ async def test_a_limited_key_sees_its_own_tables(api, made, books):
     assert (await api.get(f"{TABLES}/{hidden['fid']}", headers=headers)).status_code == 403
 
 
+@needs_directory
 @pytest.mark.usefixtures("books")
 async def test_files_of_the_data_directory_need_no_credentials(api):
     answer = (await api.get(TABLES.replace("headwater", "local") + "/books")).json()

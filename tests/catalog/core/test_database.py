@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from builders import a_stream
 from headwater.catalog import objects
+from headwater.catalog.core import dialects
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.dialects import check_url
 from headwater.catalog.core.write_lock import WriteLock
@@ -42,6 +43,32 @@ async def test_an_action_that_raises_changes_nothing(db):
     with pytest.raises(NotFound):
         await db.write(half)
     assert await db.read(objects.find, STREAMS, stream.fid) is None
+
+
+async def test_a_transaction_whose_process_hangs_is_ended_and_the_others_go_on(postgres_url, monkeypatch):
+    monkeypatch.setattr(dialects, "HANGS_FOR", 0.5)
+    stream, tries = a_stream(), []
+    entered, others_are_done = threading.Event(), threading.Event()
+
+    def hang(tx):
+        tries.append(tx)
+        tx.advisory_lock("what all wait for")
+        entered.set()
+        if len(tries) == 1:
+            others_are_done.wait(60)
+        objects.add(tx, STREAMS, stream)
+
+    def wait(tx):
+        tx.advisory_lock("what all wait for")
+
+    with contextlib.closing(Database(postgres_url)) as db:
+        hanging = asyncio.create_task(db.write(hang))
+        await asyncio.to_thread(entered.wait, 60)
+        await db.write(wait)
+        others_are_done.set()
+        await hanging
+        assert len(tries) == 2
+        assert await db.read(objects.find, STREAMS, stream.fid) == stream
 
 
 async def test_of_actions_that_share_a_commit_the_failing_ones_fail_alone(db):

@@ -9,7 +9,6 @@ from typing import Annotated, Literal, Self
 from fastapi import Depends, Path, Query, Request, Response, status
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
-from starlette.types import Receive, Scope, Send
 
 from headwater.api import routing
 from headwater.api.auth import READS
@@ -24,7 +23,7 @@ from headwater.domain.errors import Flaw, RequestInvalid
 from headwater.domain.filter import condition_of
 from headwater.streams.documents import Documents
 from headwater.streams.export import ExportFormat, Layout, Selection, check_layout, pieces
-from headwater.streams.prepared_exports import HeldFile, PreparedExport
+from headwater.streams.prepared_exports import PreparedExport
 
 router = routing.router("reading")
 
@@ -177,26 +176,9 @@ async def get_prepared_export(
     """Download a prepared export, whole or by `Range`. Its `ETag` never changes; `If-Range` is understood."""
     export, file = await services.prepared_exports.find(fid, export_fid, at=services.clock())
     headers = {"Content-Disposition": export.disposition, "ETag": f'"{export.fid}"', "Cache-Control": "private"}
-    if is_head(request.scope):
-        try:
-            return file_response(request.scope, file.path, media_type=export.form.media_type, headers=headers)
-        finally:
-            file.release()
-    return _HeldFileResponse(file, media_type=export.form.media_type, headers=headers)
-
-
-class _HeldFileResponse(FileResponse):
-    """Sends a file, and releases it at the end."""
-
-    def __init__(self, file: HeldFile, *, media_type: str, headers: dict[str, str]) -> None:
-        super().__init__(file.path, media_type=media_type, headers=headers)
-        self._release = file.release
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._release()
+    return file_response(
+        request.scope, file.path, media_type=export.form.media_type, headers=headers, release=file.release
+    )
 
 
 async def _pieces(services: Services, documents: Documents, asked: AskedExport) -> AsyncIterator[bytes]:

@@ -1,7 +1,10 @@
 """A read-only Iceberg REST catalog, in which each stream is a table; and the files of the tables."""
 
+import asyncio
 import re
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 from xml.sax.saxutils import escape
 
@@ -20,6 +23,8 @@ from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import NotFound
 from headwater.domain.ids import is_fid
 from headwater.domain.stream import Stream
+from headwater.lake.store import Store
+from headwater.streams.iceberg import Warehouse as NamedFiles
 
 router = routing.router("iceberg")
 
@@ -41,7 +46,10 @@ _ENDPOINTS = [
 ]
 
 Warehouse = Annotated[
-    str, Path(description="The warehouse, as the configuration says: `headwater`, or `local`.", examples=["headwater"])
+    str,
+    Path(
+        description="The warehouse, as the configuration says: `headwater`, `local` or `store`.", examples=["headwater"]
+    ),
 ]
 Namespace = Annotated[str, Path(description="`streams`, the only one.", examples=[NAMESPACE])]
 TableName = Annotated[
@@ -124,7 +132,8 @@ async def get_iceberg_config(
         str,
         Query(
             description="`headwater`: engines read files over HTTP, with credentials of an hour. `local`: they read "
-            "the files of the data directory, on the same machine."
+            "the files of the data directory, on the same machine. `store`: they read the files of the object store, "
+            "with credentials of an hour from there."
         ),
     ] = iceberg_access.SERVED,
 ) -> CatalogConfig:
@@ -178,7 +187,7 @@ async def list_iceberg_tables(
 
 @router.get(
     "/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}",
-    responses=fails(404, 507),
+    responses=fails(404, 503, 507),
     response_model=LoadedTable,
 )
 async def load_iceberg_table(
@@ -196,12 +205,12 @@ async def load_iceberg_table(
     when it is first asked for, which takes as long as reading the ids of the stream.
     """
     del snapshots
-    warehouse = iceberg_access.warehouse(_warehouse(prefix), services.store)
+    warehouse = iceberg_access.warehouse(_warehouse(prefix), services.store, services.store_reader)
     stream, version = await _stream(services, key, namespace, table)
     if is_head(request.scope):
         return Response(status_code=status.HTTP_204_NO_CONTENT)
     loaded = await services.iceberg_tables.table(stream, version, warehouse)
-    granted = _credentials(services, stream, key, request, prefix)
+    granted = await _credentials(services, stream, key, request, warehouse)
     return LoadedTable(
         metadata_location=loaded.metadata_location,
         metadata=loaded.metadata,
@@ -210,14 +219,15 @@ async def load_iceberg_table(
     )
 
 
-@router.get("/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials", responses=fails(404))
+@router.get("/iceberg/v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials", responses=fails(404, 503))
 async def load_iceberg_credentials(
     prefix: Warehouse, namespace: Namespace, table: TableName, key: Reader, services: ServicesOf, request: Request
 ) -> StorageCredentials:
     """Return credentials for the files of a table, valid for an hour."""
-    _warehouse(prefix)
+    warehouse = iceberg_access.warehouse(_warehouse(prefix), services.store, services.store_reader)
     stream, _ = await _stream(services, key, namespace, table)
-    return StorageCredentials(storage_credentials=_credentials(services, stream, key, request, prefix))
+    granted = await _credentials(services, stream, key, request, warehouse)
+    return StorageCredentials(storage_credentials=granted)
 
 
 @router.get("/iceberg/files/{key:path}", include_in_schema=False)
@@ -230,12 +240,30 @@ async def get_iceberg_file(key: str, services: ServicesOf, request: Request) -> 
     path = iceberg_access.granted_path(grant, key)
     if path is None:
         return _s3_error(status.HTTP_403_FORBIDDEN, "AccessDenied", "the credentials are for another stream")
-    file = services.store.root / path
-    if not file.is_file():
-        return _s3_error(status.HTTP_404_NOT_FOUND, "NoSuchKey", "there is no such file any more; load the table again")
-    return file_response(
-        request.scope, file, media_type="application/octet-stream", headers={"Cache-Control": "private"}
-    )
+    try:
+        return await asyncio.to_thread(_sent, services.store, path, request)
+    except FileNotFoundError:
+        gone = "there is no such file any more; load the table again"
+        return _s3_error(status.HTTP_404_NOT_FOUND, "NoSuchKey", gone)
+    except OSError as error:
+        why = f"the object store does not answer: {error.strerror or error}"
+        return _s3_error(status.HTTP_503_SERVICE_UNAVAILABLE, "ServiceUnavailable", why)
+
+
+def _sent(store: Store, path: str, request: Request) -> Response:
+    """Return the response with a file of the lake, which is held until it is sent.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+    """
+    headers = {"Cache-Control": "private"}
+    with ExitStack() as stack:
+        stack.enter_context(store.reading([path]))
+        file = FilePath(store.locate(path))
+        if not file.is_file():
+            raise FileNotFoundError(path)
+        release = stack.pop_all().close
+    return file_response(request.scope, file, media_type="application/octet-stream", headers=headers, release=release)
 
 
 def _warehouse(name: str) -> str:
@@ -262,16 +290,19 @@ async def _stream(services: Services, key: Key, namespace: str, table: str) -> t
     return fid, version
 
 
-def _credentials(
-    services: Services, stream: str, key: Key, request: Request, warehouse: str
+async def _credentials(
+    services: Services, stream: str, key: Key, request: Request, warehouse: NamedFiles
 ) -> list[StorageCredential]:
-    if warehouse == iceberg_access.LOCAL:
+    if warehouse.name == iceberg_access.LOCAL:
         return []
-    config = iceberg_access.credentials(
-        stream, key, request, public_url=services.public_url, vault=services.vault, at=services.clock()
-    )
-    prefix = iceberg_access.warehouse(warehouse, services.store).location(stream)
-    return [StorageCredential(prefix=prefix, config=config)]
+    at = services.clock()
+    if warehouse.name == iceberg_access.STORE and services.store_reader is not None:
+        config = await asyncio.to_thread(iceberg_access.credentials_of_store, stream, services.store_reader, at=at)
+    else:
+        config = iceberg_access.credentials(
+            stream, key, request, public_url=services.public_url, vault=services.vault, at=at
+        )
+    return [StorageCredential(prefix=warehouse.location(stream), config=config)]
 
 
 def _fid_of(tx: Transaction, key: Key, name: str) -> str | None:

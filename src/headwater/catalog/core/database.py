@@ -31,6 +31,7 @@ from headwater.catalog.core.dialects import (
     BEGIN_WRITE,
     commits_in_order,
     engine_for,
+    is_away,
     is_full,
     is_rolled_back,
     is_sqlite,
@@ -306,9 +307,9 @@ class Database:
                     result: Any = action.run(tx)
                     if is_steps(result):
                         result = tx.run_steps(result)
-                except OperationalError as error:
-                    # Rejected because of other transactions: nothing was committed, so that it may be tried again.
-                    if self._freed_space(error) or attempt < TRIES:
+                except DBAPIError as error:
+                    # Rejected because of other transactions, or ended: nothing was committed, so it may be tried again.
+                    if self._freed_space(error) or (is_away(error) and attempt < TRIES):
                         continue
                     raise
                 try:
@@ -326,7 +327,10 @@ class Database:
         """Pass a failure of the block to the waiting callers. It is not retried: it may have been committed."""
         try:
             yield
-        except OperationalError as error:
+        except DBAPIError as error:
+            if not is_away(error):
+                _end(group, [error] * len(group))
+                return
             fault: BaseException = Unavailable("the database does not answer; nothing is known to have changed")
             fault.__cause__ = error
             _end(group, [fault] * len(group))  # before logging: logging must not delay the callers
@@ -334,7 +338,7 @@ class Database:
         except BaseException as error:  # noqa: BLE001 - it is passed to the caller
             _end(group, [error] * len(group))
 
-    def _freed_space(self, error: OperationalError) -> bool:
+    def _freed_space(self, error: DBAPIError) -> bool:
         """Return whether a write failed on a full disk and space was freed, so that it may be tried again."""
         return is_full(error) and self._make_room()
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.engine import URL, Dialect
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -32,6 +32,8 @@ PATIENCE = 30
 TRUSTED_FOR = 2.0
 #: Begins a change on PostgreSQL: it sees what others have committed meanwhile.
 BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
+#: Seconds after which PostgreSQL ends a transaction whose process does not go on: it may hold what all nodes wait for.
+HANGS_FOR = 30.0
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -110,6 +112,11 @@ def is_full(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
+def is_away(error: DBAPIError) -> bool:
+    """Return whether a statement failed because the database does not answer, or has ended the connection."""
+    return isinstance(error, OperationalError) or error.connection_invalidated
+
+
 def check_url(url: str) -> None:
     """Raise unless Headwater supports the database.
 
@@ -129,16 +136,7 @@ def check_url(url: str) -> None:
 def engine_for(url: URL, *, writes: bool, size: int) -> Engine:
     """Return a connection pool for reads, or one for writes; the caller disposes of it."""
     if not is_sqlite(url):
-        engine = create_engine(
-            url,
-            pool_size=size,
-            max_overflow=0,
-            # A query of several statements sees one snapshot. A change begins with ``BEGIN_WRITE``: the driver would
-            # wait for the answer to a BEGIN of its own.
-            isolation_level="AUTOCOMMIT" if writes else "REPEATABLE READ",
-        )
-        _ping_idle(engine)
-        return engine
+        return _postgresql(url, writes=writes, size=size)
     engine = create_engine(url, pool_size=1 if writes else size, max_overflow=0, connect_args={"timeout": PATIENCE})
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
@@ -152,6 +150,27 @@ def engine_for(url: URL, *, writes: bool, size: int) -> Engine:
     @event.listens_for(engine, "begin")
     def start(connection: Connection) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgresql(url: URL, *, writes: bool, size: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        # A query of several statements sees one snapshot. A change begins with ``BEGIN_WRITE``: the driver would wait for
+        # the answer to a BEGIN of its own.
+        isolation_level="AUTOCOMMIT" if writes else "REPEATABLE READ",
+    )
+    _ping_idle(engine)
+    if not writes:
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
+        connection.execute(f"SET idle_in_transaction_session_timeout = {int(HANGS_FOR * 1000)}")
+        connection.commit()
 
     return engine
 

@@ -193,6 +193,20 @@ intended_files = Table(
     Column("at", UtcDateTime, nullable=False, index=True),
 )
 
+# No foreign key: what a deleted stream has left is found by it, and deleted.
+iceberg_snapshots = Table(
+    "iceberg_snapshots",
+    metadata,
+    Column("stream", FID, primary_key=True),
+    Column("warehouse", String(16), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("layout", BigInteger, primary_key=True),
+    Column("about", Text),
+    Column("files", JSON, nullable=False),
+    Column("metadata", Text),
+    Column("until", UtcDateTime, nullable=False),
+)
+
 # One row: where the files of the lake are; null for a data directory.
 lake_place = Table(
     "lake_place",

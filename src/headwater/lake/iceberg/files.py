@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headwater.domain.segment_table import SegmentFile, VisibleSegments, file_name
+from headwater.domain.segment_table import SegmentFile, VisibleSegments
 from headwater.lake.engine import Engine
 from headwater.lake.iceberg.manifests import DELETED_PATH, Content, Manifest, TableFile, manifest, manifest_list
 from headwater.lake.iceberg.rows import CurrentRows, current_rows
@@ -33,17 +33,26 @@ _DELETES = pa.schema(
 _ROW_GROUP = 1 << 20
 
 
+class Copies(Protocol):
+    """Copies of files of one segment, with the task as a column; snapshots share them."""
+
+    def find(self, file: SegmentFile) -> str | None:
+        """Return the path in the lake of the copy of a file, if there is one, and keep that for the snapshot."""
+        ...
+
+    def add(self, staged: Path, file: SegmentFile) -> str:
+        """Move a new copy of a file into the lake, and return its path there."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """Where the files of a snapshot are written."""
 
-    #: The root of the lake.
-    root: Path
-    #: The folder that the files are written to, and its path in the lake once it is complete.
+    #: The local folder that the files are written to, and its path in the lake once it is complete.
     staged: Path
     path: str
-    #: Path in the lake of the folder of copies, which snapshots share.
-    copies: str
+    copies: Copies
     #: Returns the location of a path of the lake, as engines are told it.
     locate: Callable[[str], str]
 
@@ -64,7 +73,7 @@ def write_snapshot(engine: Engine, seen: VisibleSegments, target: Target, *, ver
         path = file.path
         if not file.is_folded:
             copies.append(path := _copy(engine, file, target))
-        one = _data_file(target, path, rows=len(is_current), lower=file.min_id, upper=file.max_id)
+        one = _data_file(engine, target, path, file, rows=len(is_current))
         data.append(one)
         if not is_current.all():
             deletes.append(_delete_file(target, one, np.flatnonzero(~is_current), name=f"deletes-{len(deletes)}"))
@@ -101,13 +110,13 @@ def _manifest(target: Target, files: Sequence[TableFile], *, content: Content, v
     )
 
 
-def _data_file(target: Target, path: str, *, rows: int, lower: bytes, upper: bytes) -> TableFile:
-    low, high = _text(lower), _text(upper)
+def _data_file(engine: Engine, target: Target, path: str, file: SegmentFile, *, rows: int) -> TableFile:
+    low, high = _text(file.min_id), _text(file.max_id)
     return TableFile(
         content=Content.DATA,
         location=target.locate(path),
         rows=rows,
-        size=(target.root / path).stat().st_size,
+        size=engine.store.status(path)[2],
         lower={} if low is None else {ID: low},
         upper={} if high is None else {ID: high},
     )
@@ -124,13 +133,9 @@ def _text(bound: bytes) -> bytes | None:
 
 def _copy(engine: Engine, file: SegmentFile, target: Target) -> str:
     """Copy a file of one segment, with its task as a column, unless there is a copy; return its path."""
-    path = f"{target.copies}/{file_name(file.path)}.parquet"
-    copy = target.root / path
-    if copy.exists():
-        os.utime(copy)
-        return path
-    copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    staged = target.staged / f"{copy.name}.new"
+    if (found := target.copies.find(file)) is not None:
+        return found
+    staged = target.staged / "copy.new"
     engine.require_intact([file], anew=False)
     with _parquet(staged) as writer:
         for batch in cast("Any", batches_of(engine, file)):
@@ -141,8 +146,7 @@ def _copy(engine: Engine, file: SegmentFile, target: Target) -> str:
                 )
             )
     _sync(staged)
-    staged.rename(copy)
-    return path
+    return target.copies.add(staged, file)
 
 
 def _inlined_file(target: Target, rows: CurrentRows) -> TableFile:

@@ -62,6 +62,11 @@ def current_rows(engine: Engine, seen: VisibleSegments) -> CurrentRows:
     if not seen:
         return CurrentRows(files=[], inlined=None)
     files = [file for file in seen.files if not file.is_inlined]
+    with engine.explaining(files):  # all at once, and held: their locations are told to the query below
+        return _current_rows(engine, seen, files)
+
+
+def _current_rows(engine: Engine, seen: VisibleSegments, files: list[SegmentFile]) -> CurrentRows:
     inlined = [file for file in seen.files if file.is_inlined]
     flags = [np.zeros(rows_in(engine, file), bool) for file in files]
     small = _small(engine, inlined)
