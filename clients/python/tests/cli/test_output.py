@@ -55,6 +55,58 @@ def test_a_column_without_anything_in_it_is_left_away(at_width, capsys):
     assert "message" not in header
 
 
+WITH_STATES: list[Column[Row]] = [
+    Column("task", lambda row: row.raw["fid"], is_whole=True),
+    Column("state", lambda row: row.raw["state"], is_whole=True, is_state=True),
+    Column("took", lambda row: row.raw["took"], is_number=True, is_minor=True),
+    Column("crawler", lambda row: row.raw["crawler"]),
+]
+
+
+@pytest.mark.parametrize(("state", "code"), [("done", 32), ("running", 36), ("timed_out", 31), ("deleted", 33)])
+def test_a_state_is_in_colour_and_takes_the_room_of_its_letters(state, code, at_width, monkeypatch, capsys):
+    at_width(80)
+    rows = [Row({"fid": FID, "state": each, "took": "5m", "crawler": "x"}) for each in (state, "new")]
+
+    def lines() -> list[str]:
+        output.answer_list(Some(rows, has_more=False), WITH_STATES, "tasks", as_json=False)
+        return capsys.readouterr().out.splitlines()[1:]
+
+    plain = lines()
+    assert not any("\x1b" in line for line in plain)
+    monkeypatch.delenv("NO_COLOR")
+    colored, new = lines()
+    width = max(len("state"), len(state))
+    assert colored == plain[0].replace(f"{state:<{width}}", f"\x1b[{code}m{state:<{width}}\x1b[0m")
+    assert new == plain[1]
+
+
+def test_a_state_of_an_object_is_in_colour(at_width, monkeypatch, capsys):
+    at_width(80)
+    monkeypatch.delenv("NO_COLOR")
+    output.answer_object({"state": "failed", "reason": "failed"}, as_json=False)
+    assert capsys.readouterr().out.splitlines() == ["state   \x1b[31mfailed\x1b[0m", "reason  failed"]
+
+
+def test_elsewhere_than_on_a_terminal_nothing_is_in_colour(monkeypatch, capsys):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    row = Row({"fid": FID, "state": "done", "took": "5m", "crawler": "x"})
+    output.answer_list(Some([row], has_more=False), WITH_STATES, "tasks", as_json=False)
+    output.answer_object(row.raw, as_json=False)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("columns", "has_minor"), [(59, True), (58, False)])
+def test_a_minor_column_is_left_away_where_there_is_no_room_for_it(columns, has_minor, at_width, capsys):
+    at_width(columns)
+    row = Row({"fid": FID, "state": "timed_out", "took": "5m", "crawler": "Northern shop"})
+    output.answer_list(Some([row], has_more=False), WITH_STATES, "tasks", as_json=False)
+    line = capsys.readouterr().out.splitlines()[1]
+    assert ("5m" in line) == has_minor
+    assert "Northe" in line
+    assert len(line) <= columns
+
+
 def test_wide_letters_take_the_room_that_they_take(at_width, capsys):
     at_width(80)
     rows = [Row({"fid": FID, "docs": 1, "crawler": name, "message": "m"}) for name in ("日本語の店", "shop")]

@@ -51,7 +51,7 @@ def audit(
     with access.connected(url) as headwater:
         entries = output.first(table.first(headwater, "/audit", AuditEntry, limit, **wanted), limit)
     columns: list[Column[AuditEntry]] = [
-        Column("at", lambda entry: f"{entry.at:%Y-%m-%d %H:%M}", is_whole=True),
+        Column("age", lambda entry: output.age(entry.at), is_number=True),
         Column("who", lambda entry: entry.name),
         Column("action", lambda entry: entry.action, is_whole=True),
         Column("object", lambda entry: (entry.object or {}).get("fid"), is_whole=True),

@@ -51,7 +51,7 @@ def answer_history(versions: Iterable[DocumentVersion], limit: int, *, as_json: 
     columns: list[Column[DocumentVersion]] = [
         Column("written", lambda each: f"{each.written_at:%Y-%m-%d %H:%M}", is_whole=True),
         Column("task", lambda each: each.task, is_whole=True),
-        Column("standing", lambda each: each.standing, is_whole=True),
+        Column("standing", lambda each: each.standing, is_whole=True, is_state=True),
         Column("document", lambda each: _text(each.doc)),
     ]
     output.answer_list(output.first(versions, limit), columns, "versions", as_json=as_json)
@@ -63,10 +63,10 @@ def answer_bisected(stream: Stream, found: Bisected, *, as_json: bool) -> None:
         output.answer_json(found.raw)
         return
     columns: list[Column[MatchChange]] = [
-        Column("at", lambda each: f"{each.at:%Y-%m-%d %H:%M}", is_whole=True),
+        Column("at", lambda each: f"{each.at:%Y-%m-%d %H:%M}", is_whole=True, is_minor=True),
         Column("version", lambda each: each.version, is_number=True),
         Column("change", lambda each: each.change, is_whole=True),
-        Column("task", lambda each: each.task or ", ".join(each.tasks or ()), is_whole=True),
+        Column("task", output.tasks_of, is_whole=True),
         Column("brought", lambda each: f"+{each.brought:,}", is_number=True),
         Column("removed", lambda each: f"-{each.removed:,}", is_number=True),
     ]

@@ -61,7 +61,7 @@ def list_crawlers(*, limit: options.Limit = 50, url: options.Url = None, as_json
             called = {each.fid: each.name for each in headwater.streams.list()}
     columns: list[Column[Crawler]] = [
         Column("crawler", lambda crawler: crawler.fid, is_whole=True),
-        Column("state", lambda crawler: crawler.state, is_whole=True, may_be_empty=True),
+        Column("state", lambda crawler: crawler.state, is_whole=True, may_be_empty=True, is_state=True),
         Column("name", lambda crawler: crawler.name),
         Column("stream", lambda crawler: called.get(crawler.stream) or crawler.stream),
     ]

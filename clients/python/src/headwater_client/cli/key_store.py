@@ -198,11 +198,14 @@ def _standing(key: Key) -> str:
 COLUMNS: list[Column[Key]] = [
     Column("key", lambda key: key.fid, is_whole=True),
     Column("scopes", lambda key: ",".join(key.scopes), is_whole=True),
-    Column("state", _standing, is_whole=True, may_be_empty=True),
-    Column("used", lambda key: _day(key.last_used_at), is_whole=True, may_be_empty=True),
+    Column("state", _standing, is_whole=True, may_be_empty=True, is_state=True),
+    Column("used", lambda key: _day(key.last_used_at), is_whole=True, may_be_empty=True, is_minor=True),
     Column("expires", lambda key: _day(key.expires_at), is_whole=True, may_be_empty=True),
     Column(
-        "limited", lambda key: "yes" if key.streams is not None or key.crawlers is not None else "", may_be_empty=True
+        "limited",
+        lambda key: "yes" if key.streams is not None or key.crawlers is not None else "",
+        may_be_empty=True,
+        is_minor=True,
     ),
     Column("name", lambda key: key.name),
 ]

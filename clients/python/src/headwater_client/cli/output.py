@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from headwater_client.cli.errors import complain, harmless
 
 if TYPE_CHECKING:
     from headwater_client.models.objects import Object, Record
+    from headwater_client.models.results import LogEntry, MatchChange
 
     R = TypeVar("R", bound=Record)
 
@@ -26,6 +28,17 @@ T = TypeVar("T")
 #: Minimum width of a column, and the width reserved for field names beside an object's values.
 NARROWEST = 8
 MARGIN = 20
+
+#: The colours of states; the others are plain.
+COLORS = {
+    **dict.fromkeys(("done", "delivered", "shown"), typer.colors.GREEN),
+    **dict.fromkeys(("running", "pending"), typer.colors.CYAN),
+    **dict.fromkeys(("failed", "timed_out", "expired"), typer.colors.RED),
+    **dict.fromkeys(("stopped", "deleted", "removed", "revoked"), typer.colors.YELLOW),
+}
+
+#: Fields of objects that hold a state.
+STATES = ("state", "status.state")
 
 _AGES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _SIZES = ("B", "kB", "MB", "GB", "TB")
@@ -47,6 +60,10 @@ class Column(Generic[T]):
     is_number: bool = False
     #: Omitted if empty in all rows.
     may_be_empty: bool = False
+    #: Omitted if the table is too wide for the terminal otherwise.
+    is_minor: bool = False
+    #: Its values are states, and in colour.
+    is_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +110,8 @@ def answer_object(raw: Mapping[str, Any], *, as_json: bool, names: Mapping[str, 
     width = max(len(title) for title, _ in rows)
     for title, value in rows:
         first, *more = value.split("\n")
-        typer.echo(f"{title:<{width}}  {harmless(first)}")
+        shown = harmless(first)
+        typer.echo(f"{title:<{width}}  {in_color(shown) if title in STATES else shown}")
         for line in more:
             typer.echo(f"{'':<{width}}  {harmless(line)}")
 
@@ -104,6 +122,11 @@ def answer_made(made: Object, kind: str, *, as_json: bool) -> None:
         typer.echo(f"{kind} {made.fid} ({harmless(made.name or '')}) is created.")
     else:
         answer_json(made.raw)
+
+
+def tasks_of(entry: LogEntry | MatchChange) -> str:
+    """Return the task that a change of a stream is due to, or how many there are."""
+    return entry.task or (many(len(entry.tasks), "task") if entry.tasks else "")
 
 
 def json_text(value: object, indent: int | None = None) -> str:
@@ -185,16 +208,30 @@ def _print_table(rows: Iterable[T], columns: Sequence[Column[T]]) -> None:
         place for place, column in enumerate(columns) if not column.may_be_empty or any(row[place] for row in cells)
     ]
     widths = {place: max(cell_len(row[place]) for row in [[each.title for each in columns], *cells]) for place in shown}
-    _fit(widths, {place for place in shown if not columns[place].is_whole and not columns[place].is_number})
-    titles = [column.title for column in columns]
-    for number, row in enumerate([titles, *cells]):
-        line = "  ".join(_padded(row[place], widths[place], is_number=columns[place].is_number) for place in shown)
-        typer.echo(line.rstrip() if number else typer.style(line.rstrip(), bold=True))
+    elastic = {place for place in shown if not columns[place].is_whole and not columns[place].is_number}
+    for place in [place for place in reversed(shown) if columns[place].is_minor]:
+        if _spare({each: min(width, NARROWEST) if each in elastic else width for each, width in widths.items()}) < 0:
+            del widths[place]
+    _fit(widths, elastic & widths.keys())
+    typer.secho(_line(columns, [column.title for column in columns], widths), bold=True)
+    for row in cells:
+        typer.echo(_line(columns, row, widths, with_states=True))
+
+
+def _line(
+    columns: Sequence[Column[T]], row: Sequence[str], widths: Mapping[int, int], *, with_states: bool = False
+) -> str:
+    parts = [_padded(row[place], width, is_number=columns[place].is_number) for place, width in widths.items()]
+    parts[-1] = parts[-1].rstrip()
+    if with_states:
+        states = [row[place] if columns[place].is_state else "" for place in widths]
+        parts = [in_color(state, part) for state, part in zip(states, parts, strict=True)]
+    return "  ".join(parts).rstrip()
 
 
 def _fit(widths: dict[int, int], elastic: set[int]) -> None:
     """Shrink the widest elastic columns until the table fits the terminal."""
-    spare = get_terminal_size().columns - sum(widths.values()) - 2 * (len(widths) - 1)
+    spare = _spare(widths)
     while spare < 0 and elastic:
         widest = max(elastic, key=lambda place: widths[place])
         if widths[widest] <= NARROWEST:
@@ -203,10 +240,22 @@ def _fit(widths: dict[int, int], elastic: set[int]) -> None:
         spare += 1
 
 
+def _spare(widths: Mapping[int, int]) -> int:
+    """Return how much narrower columns are than the terminal, with two spaces between them."""
+    return get_terminal_size().columns - sum(widths.values()) - 2 * (len(widths) - 1)
+
+
 def _padded(text: str, width: int, *, is_number: bool) -> str:
     if is_number:
         return text.rjust(width)
     return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
+
+
+def in_color(state: str, text: str | None = None) -> str:
+    """Return a state, or a text that shows it, in its colour; unless ``NO_COLOR`` is set."""
+    text = state if text is None else text
+    # https://no-color.org: if it is set and not empty.
+    return text if os.environ.get("NO_COLOR") or state not in COLORS else typer.style(text, fg=COLORS[state])
 
 
 def _cell(value: object) -> str:

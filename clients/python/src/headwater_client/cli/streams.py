@@ -72,7 +72,7 @@ def list_streams(*, limit: options.Limit = 50, url: options.Url = None, as_json:
         Column("stream", lambda stream: stream.fid, is_whole=True),
         Column("documents", lambda stream: f"{stream.docs:,}", is_number=True),
         Column("version", lambda stream: stream.stream_version, is_number=True),
-        Column("latest", lambda stream: (stream.status or {}).get("state"), is_whole=True),
+        Column("latest", lambda stream: (stream.status or {}).get("state"), is_whole=True, is_state=True),
         Column("name", lambda stream: stream.name),
     ]
     output.answer_list(streams, columns, "streams", as_json=as_json)
@@ -201,14 +201,9 @@ def log(
         Column("at", lambda entry: f"{entry.at:%Y-%m-%d %H:%M}", is_whole=True),
         Column("change", lambda entry: entry.change, is_whole=True),
         Column("documents", lambda entry: f"{entry.docs:,}", is_number=True),
-        Column("task", _tasks_of, is_whole=True),
+        Column("task", output.tasks_of, is_whole=True),
     ]
     output.answer_list(entries, columns, "versions", as_json=as_json)
-
-
-def _tasks_of(entry: object) -> str:
-    task, tasks = getattr(entry, "task", None), getattr(entry, "tasks", None)
-    return task or (f"{len(tasks)} tasks" if tasks else "")
 
 
 app.add_typer(stream_changes.app)

@@ -109,9 +109,15 @@ def list_tasks(
             called = {each.fid: each.name for each in islice(headwater.crawlers.list(), NAMED)}
     columns: list[Column[Task]] = [
         Column("task", lambda task: task.fid, is_whole=True),
-        Column("state", lambda task: "deleted" if task.removed_at else task.state, is_whole=True),
+        Column("state", lambda task: "deleted" if task.removed_at else task.state, is_whole=True, is_state=True),
         Column("documents", lambda task: f"{task.docs:,}", is_number=True),
-        Column("took", lambda task: task.duration and output.span(task.duration), is_number=True, may_be_empty=True),
+        Column(
+            "took",
+            lambda task: task.duration and output.span(task.duration),
+            is_number=True,
+            may_be_empty=True,
+            is_minor=True,
+        ),
         Column("age", lambda task: output.age(task.started_at), is_number=True),
         Column("crawler", lambda task: called.get(task.crawler) or task.crawler),
         Column("message", lambda task: task.message, may_be_empty=True),

@@ -123,7 +123,7 @@ def deliveries(
         Column("delivery", lambda each: each.id, is_whole=True),
         Column("age", lambda each: output.age(each.created_at), is_number=True),
         Column("type", lambda each: each.type),
-        Column("state", lambda each: each.state, is_whole=True),
+        Column("state", lambda each: each.state, is_whole=True, is_state=True),
         Column("tries", lambda each: len(each.attempts), is_number=True),
         Column("last error", lambda each: _last_error(each.attempts), may_be_empty=True),
     ]
