@@ -159,8 +159,8 @@ def _postgresql(url: URL, *, writes: bool, size: int) -> Engine:
         url,
         pool_size=size,
         max_overflow=0,
-        # A query of several statements sees one snapshot. A change begins with ``BEGIN_WRITE``: the driver would wait for
-        # the answer to a BEGIN of its own.
+        # A query of several statements sees one snapshot. A change begins with ``BEGIN_WRITE``: the driver would wait
+        # for the answer to a BEGIN of its own.
         isolation_level="AUTOCOMMIT" if writes else "REPEATABLE READ",
     )
     _ping_idle(engine)

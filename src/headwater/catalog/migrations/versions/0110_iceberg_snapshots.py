@@ -6,7 +6,7 @@ from alembic import op
 from headwater.catalog.core.dialects import UtcDateTime
 
 revision = "0110"
-down_revision = "0081"
+down_revision = "0100"
 
 
 def upgrade() -> None:
