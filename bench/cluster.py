@@ -145,9 +145,12 @@ def measured(
             if source is not None:
                 settings["PYTHONPATH"] = str(source)
             options = ["--workers", str(processes)]
-            migrating = [sys.executable, "-m", "headwater", "migrate", "--data", place / "data"]
-            with running("the migration", migrating, log=place / "migrate.log", settings=settings) as migration:
-                migration.process.wait()
+            for number, command in enumerate((["migrate"], ["keys", "admin"])):
+                preparing = [sys.executable, "-m", "headwater", *command, "--data", place / "data"]
+                log = place / f"prepare-{number}.log"
+                with running("the preparation", preparing, log=log, settings=settings) as child:
+                    if child.process.wait():
+                        raise Failed(f"headwater {' '.join(command)} failed: {log.read_text(errors='replace')[-300:]}")
             with serving(place / "data", log=place / "log", options=options, settings=settings) as served:
                 for cell in cells:
                     if cell.processes == processes:
