@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from builders import SECRET
-from headwater.bootstrap import NotReady, make_private, prepare, prepare_catalog, secret_key, write_private
+from headwater.bootstrap import NotReady, announce, make_private, prepare, prepare_catalog, secret_key, write_private
 from headwater.catalog.core import migrate
 from headwater.settings import Settings
 
@@ -87,6 +87,12 @@ class Broken(io.StringIO):
 
     def write(self, _text):
         raise BrokenPipeError
+
+
+def test_the_address_is_told_in_words_on_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    announce(Settings(data=tmp_path / "data", port=9000))
+    assert sys.stdout.getvalue() == f"Headwater: http://127.0.0.1:9000, data in {tmp_path / 'data'}\n"
 
 
 def test_the_admin_key_is_printed_on_a_terminal(tmp_path, monkeypatch):

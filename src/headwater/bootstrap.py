@@ -84,7 +84,8 @@ def prepare_catalog(settings: Settings) -> None:
         raise NotReady(f"the database is at version {present}, made by a newer Headwater; this one knows {newest}")
     if not settings.is_embedded:
         raise NotReady(f"the database is at version {present or 'none'}, not {newest}; run 'headwater migrate'")
-    migrate.upgrade(settings.catalog_url)
+    after = migrate.upgrade(settings.catalog_url)
+    log.info("catalog.migrated", before=present, after=after)
 
 
 def _prepare_lake(settings: Settings) -> None:
@@ -413,6 +414,15 @@ def _make_admin_key(settings: Settings, *, at: datetime) -> None:
     file.unlink(missing_ok=True)
     write_private(file, secret)
     _print_key(settings, secret, link=console_link(settings, token))
+
+
+def announce(settings: Settings) -> None:
+    """Say where the server is reached, before anything else is said: on a terminal in words, elsewhere in the log."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # standard output is closed
+        if sys.stdout.isatty():
+            print(f"Headwater: {settings.reached_at}, data in {settings.data}", flush=True)  # noqa: T201
+            return
+    log.info("server.starts", url=settings.reached_at, data=str(settings.data))
 
 
 def _print_key(settings: Settings, secret: str, *, link: str) -> None:

@@ -173,5 +173,6 @@ def set_up(*, form: str, level: str, **facts: object) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # These repeat our own lines, with URLs that may contain tokens.
-    for library in ("httpx", "httpcore", "uvicorn.access"):
+    # And Alembic writes a line for each of its plugins and each migration, where ours says from which one to which.
+    for library in ("httpx", "httpcore", "uvicorn.access", "alembic"):
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -74,6 +74,7 @@ def serve(
     with _listen(settings.host, settings.port) as listening, contextlib.ExitStack() as stack:
         try:
             stack.enter_context(data_lock.held(settings))
+            bootstrap.announce(settings)
             bootstrap.prepare(settings, at=now(), is_secret_given_up=new_secret)
             telemetry.is_wanted(settings.otlp_endpoint)
             if settings.tls_cert is not None and settings.tls_key is not None:
