@@ -22,7 +22,9 @@ import budget  # noqa: F401 - it loads a profile of hypothesis
 import lakes
 import object_stores
 import tiers
+import unsynced
 from builders import SANDBOX, SECRET, Ecs, World
+from catalog_template import migrated_catalog
 from faults import Faults, compile_library
 from fork_server import fork_server
 from headwater.app import create_app
@@ -44,6 +46,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py":
         return None
     return tiers.is_left_out(collection_path.relative_to(config.rootpath).as_posix(), config.option.markexpr) or None
+
+
+def pytest_configure() -> None:
+    unsynced.install()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked ``synced`` wait for the disk, and count what each test takes of the processor."""
+    item.stash[tiers.BEFORE] = tiers.processor()
+    with unsynced.synced() if item.get_closest_marker("synced") else contextlib.nullcontext():
+        return (yield)
 
 
 def pytest_sessionstart() -> None:
@@ -73,6 +87,22 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     result = yield
     tiers.require_frugal(item, tiers.processor() - before)
     return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    result = yield
+    item.user_properties.append((tiers.USED, tiers.processor() - item.stash[tiers.BEFORE]))
+    return result
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    """Where the slowest tests are told, tell which folders take the processor."""
+    if config.option.durations is not None:
+        reports = [report for each in terminalreporter.stats.values() for report in each]
+        terminalreporter.section("seconds of processor by folder, tests")
+        for folder, (used, count) in tiers.by_folder(reports).items():
+            terminalreporter.write_line(f"{used:8.1f} {count:6} {folder}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -179,20 +209,12 @@ def _lake_of_tests(request) -> None:
         os.environ.update(store.environment | {lakes.URL: store.url()})
 
 
-@pytest.fixture(scope="session")
-def sqlite(tmp_path_factory) -> Path:
-    """A migrated SQLite file to copy."""
-    file = tmp_path_factory.mktemp("template") / "catalog.sqlite"
-    migrate.upgrade(f"sqlite:///{file}")
-    return file
-
-
 @pytest.fixture
-def sqlite_url(sqlite, tmp_path) -> str:
+def sqlite_url(tmp_path) -> str:
     """A fresh, migrated SQLite catalog."""
-    copy = tmp_path / "catalog.sqlite"
-    shutil.copyfile(sqlite, copy)
-    return f"sqlite:///{copy}"
+    file = tmp_path / "catalog.sqlite"
+    file.write_bytes(migrated_catalog())
+    return f"sqlite:///{file}"
 
 
 @pytest.fixture

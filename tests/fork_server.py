@@ -21,6 +21,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import unsynced
+
 #: What programs import, or some of it.
 _IMPORTED = ("headwater.server", "headwater.bootstrap", "headwater.cli", "headwater_client.cli.app")
 #: Bytes of a message at most.
@@ -126,6 +128,7 @@ def fork_server() -> ForkServer:
 
 
 def _serve(ours: socket.socket) -> None:
+    unsynced.install()  # who is killed loses nothing that the kernel has; those who are not forked flush it
     for name in _IMPORTED:
         __import__(name)
     gc.collect()

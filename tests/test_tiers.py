@@ -94,3 +94,15 @@ def test_a_place_that_a_tier_names_has_tests(place, pytestconfig):
     found = pytestconfig.rootpath / path
     files = sorted(found.rglob("test_*.py")) if found.is_dir() else [found]
     assert any(f"def {function or 'test_'}" in file.read_text() for file in files)
+
+
+def _ended(nodeid: str, used: float, *, when: str = "teardown") -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid, (nodeid, 0, ""), {}, "passed", None, when, user_properties=[(tiers.USED, used), ("other", "x")]
+    )
+
+
+def test_what_folders_take_of_the_processor_is_added_up():
+    tests = [_ended("tests/api/test_a.py::test_a[x/y]", 1), _ended("tests/lake/test_b.py::test_b", 3)]
+    tests += [_ended("tests/api/test_c.py::test_c", 0.5), _ended("tests/api/test_c.py::test_c", 9, when="call")]
+    assert list(tiers.by_folder([*tests, "a warning"]).items()) == [("tests/lake", (3, 1)), ("tests/api", (1.5, 2))]

@@ -6,6 +6,7 @@
 
 import os
 import resource
+from collections.abc import Iterable
 
 import pytest
 
@@ -15,6 +16,10 @@ import budget
 DATABASES = "TEST_DATABASES"
 #: Of the environment: seconds of processor that a test in process may take; none unless set.
 PROCESSOR = "TEST_PROCESSOR"
+
+#: Of a test: the processor's seconds when it began, and the property of its report that tells what it used.
+BEFORE = pytest.StashKey[float]()
+USED = "processor"
 
 #: Folders and files whose tests serve a process, or run programs against one.
 SERVED = (
@@ -89,6 +94,17 @@ def processor() -> float:
     """Return the seconds of processor that this process has used, with those programs that it has waited for."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def by_folder(reports: Iterable[object]) -> dict[str, tuple[float, int]]:
+    """Return the seconds of processor of tests with what they set up, and how many tests, the most expensive first."""
+    used: dict[str, list[float]] = {}
+    for report in reports:
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
+            folder = report.nodeid.partition("::")[0].rpartition("/")[0]
+            used.setdefault(folder, []).extend(float(value) for name, value in report.user_properties if name == USED)
+    totals = {folder: (sum(each), len(each)) for folder, each in used.items()}
+    return dict(sorted(totals.items(), key=lambda total: total[1], reverse=True))
 
 
 def require_frugal(item: pytest.Item, used: float) -> None:

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from catalog_template import migrated_catalog
 from fork_server import Process, fork_server
 from headwater.catalog import keys
 from headwater.catalog.core.database import Database
@@ -68,6 +69,8 @@ class Served:
     def start(self) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
         arguments = ["serve", "--data", str(self.data), "--port", str(self.port), *self.arguments]
+        if self.is_forked and not self.data.exists() and "HEADWATER_DATABASE_URL" not in self.environment:
+            self._spare_migrations()
         with self.log.open("ab") as log:
             options = {
                 "env": environment | self.environment,
@@ -86,6 +89,13 @@ class Served:
         if not wait_until_ready(self.process, self.port):
             self.stop()
             raise AssertionError(f"Headwater did not start: {self.log.read_text()[-3000:]}")
+
+    def _spare_migrations(self) -> None:
+        """Give it a migrated catalog, empty but for that: the first start of one that is not forked migrates."""
+        self.data.mkdir(mode=0o700)
+        catalog = self.data / "catalog.sqlite"
+        catalog.touch(mode=0o600)
+        catalog.write_bytes(migrated_catalog())
 
     def _limit_descriptors(self) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))

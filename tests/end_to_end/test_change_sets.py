@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 from budget import examples
 from builders import World
+from catalog_template import migrated_catalog
 from change_set_builders import Hearsay
 from change_set_model import TASKS, Model, Showing, counts, docs_of, moves, operations
 from headwater.catalog import segment_tables, segments, tables
@@ -425,11 +426,11 @@ async def _play(world: World, publish: Publish, steps: list) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def databases(request, sqlite):
+def databases(request):
     """A way to a world of its own for each example, on one catalog."""
     folder = Path(tempfile.mkdtemp())
     if request.param == "sqlite":
-        shutil.copyfile(sqlite, folder / "catalog.sqlite")
+        (folder / "catalog.sqlite").write_bytes(migrated_catalog())
         url = f"sqlite:///{folder / 'catalog.sqlite'}"
     else:
         url = request.getfixturevalue("postgres_url")

@@ -8,7 +8,6 @@ import asyncio
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -185,11 +184,11 @@ class Engine:
         self._is_closing = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         # Repeated: a query that is just about to start is not interrupted.
-        while any(thread.is_alive() for thread in self._working):
+        while alive := [thread for thread in self._working if thread.is_alive()]:
             for cursor in list(self._lent):
                 with suppress(duckdb.Error):  # it has just ended
                     cursor.interrupt()
-            time.sleep(0.01)
+            alive[0].join(0.01)
         with self._opening:
             if self._opened is not None:
                 self._opened.close()

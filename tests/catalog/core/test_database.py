@@ -5,10 +5,11 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from uuid import uuid4
 
 import pytest
 import structlog
-from sqlalchemy import make_url, text
+from sqlalchemy import literal, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from builders import a_stream
@@ -173,6 +174,7 @@ async def test_closing_finishes_the_writes_that_wait(url):
     assert len(await asyncio.gather(*waiting)) == 10
 
 
+@pytest.mark.synced
 async def test_the_embedded_database_survives_a_power_cut(sqlite_url):
     database = Database(sqlite_url)
 
@@ -181,6 +183,24 @@ async def test_the_embedded_database_survives_a_power_cut(sqlite_url):
 
     assert await database.write(pragmas) == ["wal", 2, 1]
     database.close()
+
+
+async def test_a_statement_is_compiled_once_for_readers_writers_and_the_next_database(url, monkeypatch):
+    statement = select(literal(1).label(f"asked_{uuid4().hex}"))
+
+    def first(tx):
+        return tx.execute(statement).scalar_one()
+
+    compiler = make_url(url).get_dialect()().statement_compiler
+    compiled = []
+    compile_select = compiler.visit_select
+    monkeypatch.setattr(
+        compiler, "visit_select", lambda *args, **more: compiled.append(args) or compile_select(*args, **more)
+    )
+    for _ in range(2):
+        with contextlib.closing(Database(url)) as db:
+            assert (await db.read(first), await db.write(first)) == (1, 1)
+    assert len(compiled) == 1
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "postgresql://x/y", "sqlite+aiosqlite:///x"])

@@ -19,12 +19,13 @@ from sqlalchemy import (
     literal,
     make_url,
 )
-from sqlalchemy.engine import URL, Dialect
+from sqlalchemy.engine import URL, Compiled, Dialect
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+from sqlalchemy.util import LRUCache
 
 #: Seconds that SQLite waits for another process's write.
 PATIENCE = 30
@@ -133,11 +134,36 @@ def check_url(url: str) -> None:
         )
 
 
+class CompiledStatements(LRUCache[tuple[Any, ...], Compiled]):
+    """The compiled statements of all engines of this process.
+
+    SQLAlchemy keeps them by engine, and compiling costs more than running most statements. A statement's SQL depends on
+    the database alone: engines for one database differ in their connections.
+    """
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        """Return a compiled statement; its key begins with the engine's dialect."""
+        return super().get((key[0].name, *key[1:]), default)
+
+    def __setitem__(self, key: tuple[Any, ...], value: Compiled) -> None:
+        """Keep a compiled statement."""
+        super().__setitem__((key[0].name, *key[1:]), value)
+
+
+_SHARED = {"compiled_cache": CompiledStatements(1000)}
+
+
 def engine_for(url: URL, *, writes: bool, size: int) -> Engine:
     """Return a connection pool for reads, or one for writes; the caller disposes of it."""
     if not is_sqlite(url):
         return _postgresql(url, writes=writes, size=size)
-    engine = create_engine(url, pool_size=1 if writes else size, max_overflow=0, connect_args={"timeout": PATIENCE})
+    engine = create_engine(
+        url,
+        pool_size=1 if writes else size,
+        max_overflow=0,
+        connect_args={"timeout": PATIENCE},
+        execution_options=_SHARED,
+    )
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     @event.listens_for(engine, "connect")
@@ -162,6 +188,7 @@ def _postgresql(url: URL, *, writes: bool, size: int) -> Engine:
         # A query of several statements sees one snapshot. A change begins with ``BEGIN_WRITE``: the driver would wait
         # for the answer to a BEGIN of its own.
         isolation_level="AUTOCOMMIT" if writes else "REPEATABLE READ",
+        execution_options=_SHARED,
     )
     _ping_idle(engine)
     if not writes:
