@@ -39,6 +39,8 @@ _HEALTH = "/healthz"
 _HEALTH_ROUNDS = 20
 #: Runs in a list of layers that are unticked.
 _UNTICKED = 3
+#: Stands in a page whose frame has come first.
+_PENDING = re.compile('class="pending"|Counting the documents')
 _SCRIPT = re.compile(r'<script[^>]* src="([^"]+)"')
 
 
@@ -51,6 +53,8 @@ class Page:
     #: The median and the worst until the page has come.
     median_ms: float
     worst_ms: float
+    #: Until what it shows has come, where its frame comes first.
+    rest_ms: float | None
     #: What the server's processes have worked for one.
     cpu_ms: float
     #: How many times as long as a look at its health takes.
@@ -67,6 +71,7 @@ def pages_of(data: ConsoleData, served: Served) -> dict[str, str]:
     document = served.call("GET", f"/streams/{data.stream}/docs", params={"limit": 1})[0]
     doc_id = quote(document["id"])
     version = served.call("GET", f"/streams/{data.stream}")["stream_version"]
+    other = served.call("GET", "/tasks", params={"sort": "created_at", "limit": 1})[0]["fid"]
     without = urlencode({"without": ",".join(data.runs[-_UNTICKED:])})
     return {
         "home": "/console/",
@@ -76,6 +81,7 @@ def pages_of(data: ConsoleData, served: Served) -> dict[str, str]:
         "externals": "/console/externals",
         "runs": "/console/runs",
         "runs, after the middle": f"/console/runs?after={data.runs[len(data.runs) // 2]}",
+        "runs, done": "/console/runs?state=done",
         "runs, failed": "/console/runs?state=failed",
         "runs, withheld": "/console/runs?state=withheld",
         "runs, undone": "/console/runs?state=undone",
@@ -105,6 +111,8 @@ def pages_of(data: ConsoleData, served: Served) -> dict[str, str]:
         "run, large": large,
         "run, large, unchanged": f"{large}?op=unchanged",
         "run's documents": f"{large}/documents",
+        "run's log": f"{newest}/log",
+        "undo of runs of two streams, asked": f"/console/runs/undo?run={data.runs[-1]}&run={other}",
         "run's rejected lines": f"{newest}/rejected",
         "run's details": f"{newest}/details",
         "undo of a small run, asked": f"{small}/undo",
@@ -154,11 +162,16 @@ def measured(client: httpx.Client, pid: int, name: str, url: str, health_ms: flo
     while len(times) < FEWEST or (len(times) < ROUNDS and time.monotonic() - began < LONG_ENOUGH):
         times.append(1e3 * timed(ask, None)[0])
     median = statistics.median(times)
+    rest_ms = None
+    if _PENDING.search(first.text):
+        rest = httpx.URL(path).copy_merge_params({"wait": "yes"})
+        rest_ms = 1e3 * timed(lambda _: client.get(rest).raise_for_status(), None)[0]
     return Page(
         name=name,
         url=url,
         median_ms=median,
         worst_ms=max(times),
+        rest_ms=rest_ms,
         cpu_ms=1e3 * (cpu_seconds(pid) - worked) / len(times),
         ratio=median / health_ms,
         bytes=len(first.content),
@@ -178,7 +191,7 @@ def shown(console: Console, pages: Sequence[Page], scripts: dict[str, int], heal
     """Print everything, what is too slow or too large in red."""
     table = Table(box=box.SIMPLE_HEAD, title="The pages of the console")
     table.add_column("")
-    for title in ("median, ms", "worst, ms", "processor, ms", "x health", "HTML", "compressed"):
+    for title in ("median, ms", "worst, ms", "its rest, ms", "processor, ms", "x health", "HTML", "compressed"):
         table.add_column(title, justify="right")
     for page in pages:
         is_over = page.median_ms > MOST_MS or page.bytes > MOST_HTML
@@ -186,6 +199,7 @@ def shown(console: Console, pages: Sequence[Page], scripts: dict[str, int], heal
             page.name,
             f"{page.median_ms:,.0f}",
             f"{page.worst_ms:,.0f}",
+            "" if page.rest_ms is None else f"{page.rest_ms:,.0f}",
             f"{page.cpu_ms:,.0f}",
             f"{page.ratio:,.1f}",
             f"{page.bytes:,}",

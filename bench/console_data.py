@@ -5,7 +5,7 @@ Made once and used again by later runs; one that is interrupted goes on where it
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class ConsoleData:
 
 
 @contextmanager
-def served_data(console: Console, *, smaller: int, folder: Path | None = None) -> Iterator[tuple[Served, ConsoleData]]:
+def served_data(console: Console, *, smaller: int, folder: Path | None = None) -> Generator[tuple[Served, ConsoleData]]:
     """Serve the data, which are made first unless they are there, or completed."""
     folder = folder or KEPT / (f"console-{EDITION}" if smaller == 1 else f"console-{EDITION}-{smaller}-times-smaller")
     folder.mkdir(parents=True, exist_ok=True)

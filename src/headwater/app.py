@@ -67,6 +67,7 @@ from headwater.catalog.core.postgres_pubsub import PostgresRelay
 from headwater.catalog.core.pubsub import Relay
 from headwater.catalog.vault import Vault
 from headwater.console import site
+from headwater.console.deferred import DeferredResults
 from headwater.console.oidc import OidcProvider
 from headwater.console.services import ConsoleServices, Setting
 from headwater.domain.tracing import Tracer, under
@@ -501,6 +502,8 @@ def _console(parts: Services, settings: Settings) -> ConsoleServices:
         document_history=parts.document_history,
         bisection=parts.bisection,
         event_feed=parts.event_feed,
+        deferred=DeferredResults(),
+        task_log_reader=parts.task_log_reader,
         task_diffs=parts.task_diffs,
         document_erasure=parts.document_erasure,
         webhook_dispatcher=parts.webhook_dispatcher,

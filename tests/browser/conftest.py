@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -49,8 +49,10 @@ def told(headwater):
 class Visitor:
     """Somebody with a browser."""
 
-    def __init__(self, chrome: Browser, served: Served, **options) -> None:
+    def __init__(self, chrome: Browser, served: Served, *, also: Sequence[str] = (), **options) -> None:
         self.served = served
+        #: Where pages may ask besides, in this test.
+        self.also = tuple(also)
         self.context = chrome.new_context(base_url=served.url, viewport={"width": 1400, "height": 900}, **options)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(15_000)
@@ -65,7 +67,7 @@ class Visitor:
             self.wrong.append(f"{kind}: {text}")
 
     def _asked(self, url: str) -> None:
-        if not url.startswith((self.served.url, "data:")):
+        if not url.startswith((self.served.url, "data:", *self.also)):
             self.wrong.append(f"asked elsewhere: {url}")
 
     def sign_in(self, key: str | None = None) -> None:

@@ -37,6 +37,7 @@ def places(story: Story) -> dict[str, str]:
         "run": run,
         "run-documents": f"{run}/documents",
         "run-details": f"/console/runs/{story.failed}/details",
+        "run-log": f"/console/runs/{story.running}/log",
         "run-rejected": f"/console/runs/{story.lenient}/rejected",
         "run-live": f"/console/runs/{story.running}",
         "undo": f"{run}/undo",

@@ -135,6 +135,9 @@ class Teller:
             self.run(gated["fid"], books(300, seed=seed))
         self.run(gated["fid"], books(150, seed=9))
         running = self.run(gated["fid"], books(80, seed=3), code=None)
+        for level, text in (("info", "page 1 of 20"), ("warning", "page 2 is slow"), ("error", "page 3: 503")):
+            line = json.dumps({"level": level, "text": text, "url": "https://shop.example/" + text[5]})
+            assert self.client.post(f"/actions/tasks/{running}/log", content=line.encode()).status_code == 202
         webhook = self.made("/webhooks", {"url": "https://hooks.example.org/hw", "meta": {"name": "Chat"}})["fid"]
         return Story(
             stream=north["stream"],

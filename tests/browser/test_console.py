@@ -30,6 +30,7 @@ def _pages(story: Story) -> list[str]:
         run,
         f"{run}/documents",
         f"{run}/details",
+        f"/console/runs/{story.running}/log",
         f"{run}/undo",
         f"/console/runs/{story.lenient}/rejected",
         f"/console/runs/{story.running}",
@@ -107,6 +108,35 @@ def test_a_bad_run_is_found_looked_past_undone_and_restored(told, visit):
     page.get_by_role("button", name="Restore").click()
     expect(page.locator(".notice")).to_contain_text("1 run is back at its place")
     assert client.get(f"/streams/{story.stream}/doc?id=9780140000000").json()["payload"]["doc"]["price"] == 0
+
+
+def test_runs_of_several_streams_are_chosen_by_keyboard_and_undone_together(told, visit):
+    served, story, client = told
+    visitor = visit(served)
+    visitor.sign_in()
+    page = visitor.page
+    page.goto("/console/runs?state=done")
+    button = page.get_by_role("button", name=re.compile("Undo the"))
+    expect(button).to_be_disabled()
+    boxes = page.locator("tbody input[name='run']:enabled")
+    found = [box.get_attribute("value") for box in boxes.all()]
+    # One of each crawler of this story, by going down from the first row.
+    published = client.get("/tasks", params={"crawler": story.gated, "limit": 5}).json()["payload"]
+    chosen = [next(task["fid"] for task in published if task["state"] == "done" and task["reason"] != "gate_failed")]
+    chosen.append(story.lenient)
+    for fid in found[: found.index(story.lenient) + 1]:
+        page.keyboard.press("j")
+        if fid in chosen:
+            page.keyboard.press("x")
+    expect(button).to_have_text("Undo the 2 chosen runs…")
+    button.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Undo 2 runs of 2 streams?")
+    page.get_by_role("button", name="Undo 2 runs").click()
+    expect(page.get_by_role("status").first).to_contain_text("Undone 2 runs")
+    assert all(client.get(f"/tasks/{fid}").json()["payload"]["removed_at"] for fid in chosen)
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator(".notice")).to_contain_text("2 runs are back")
+    assert page.url.endswith("/console/runs?state=done")
 
 
 def test_from_wrong_documents_to_the_run_that_broke_them_and_its_undo(told, visit):

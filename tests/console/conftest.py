@@ -15,6 +15,8 @@ class Browser:
 
     def __init__(self, app) -> None:
         self.app = app
+        # What is slow on this machine is not the subject of most tests.
+        app.state.console.deferred.patience = 60
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://headwater.test"
         )

@@ -207,3 +207,20 @@ async def test_pictures_are_loaded_where_somebody_asks_for_them_and_nowhere_else
     found = re.findall(r'<img class="thumb" src="([^"]*)"', asked.text)
     assert sorted(set(found)) == ["HTTP://shop.example/b.PNG", "https://shop.example/a.jpg?w=40"]
     assert len(found) == 4
+
+
+async def test_a_list_of_runs_is_sorted_and_goes_on_after_a_run(browser, a_shop):
+    shop = await a_shop()
+    by_docs = {}
+    for count in (2, 3, 1):
+        by_docs[count] = await shop.run(lines(*({"id": number} for number in range(count))))
+
+    async def listed(query: str) -> list[str]:
+        return re.findall(r'name="run" value="([0-9a-f]+)"', await browser.open(f"/console/runs?{query}"))
+
+    assert await listed("sort=most") == [by_docs[3], by_docs[2], by_docs[1]]
+    assert await listed("sort=fewest") == [by_docs[1], by_docs[2], by_docs[3]]
+    assert await listed("sort=oldest&state=done") == [by_docs[2], by_docs[3], by_docs[1]]
+    assert await listed(f"sort=most&after={by_docs[2]}") == [by_docs[1]]
+    assert set(await listed("sort=longest")) == set(by_docs.values())
+    assert await listed("sort=anything") == [by_docs[1], by_docs[3], by_docs[2]]

@@ -5,19 +5,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    TextClause,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+)
 
-from headwater.catalog import objects, tables
+from headwater.catalog import objects, tables, task_lists
+from headwater.catalog.core.dialects import seconds_between
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS, TASKS, WEBHOOKS, ObjectType
+from headwater.catalog.task_lists import TaskOrder, TaskQuery
 from headwater.domain.crawler import Crawler
 from headwater.domain.ids import first_fid, is_fid
-from headwater.domain.stream import Counts
-from headwater.domain.task import Origin, Reason, Task, TaskState
+from headwater.domain.task import Origin, Task, TaskState
 from headwater.domain.webhook import Webhook
 
 _tasks = tables.tasks.c
-_IS_OPEN = text(tables.OPEN)
+_IS_OPEN, _IS_WITHHELD, _IS_UNDONE = map(text, (tables.OPEN, tables.WITHHELD, tables.UNDONE))
 #: Objects that an overview takes into account.
 MOST = 2_000
 
@@ -40,24 +55,37 @@ class RunFilter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunMark:
-    """What an overview shows of a run."""
+class RunGroup:
+    """Runs of a crawler, of one kind, that have started within the same quarter of an hour."""
 
-    fid: str
     crawler: str
-    state: TaskState
-    reason: Reason | None
-    started_at: datetime
+    #: The state, ``withheld`` or ``undone``.
+    kind: str
+    runs: int
+    #: The only one of them, or one of several.
+    fid: str
+    began_at: datetime
+    #: When the last one ended; None while one is open.
     ended_at: datetime | None
-    removed_at: datetime | None
     docs: int
-    summary: Counts | None
+    #: What those of them did that are counted.
+    added: int
+    changed: int
+    removed: int
 
 
 def page(tx: Transaction, wanted: RunFilter, *, after: str | None, limit: int) -> list[Task]:
     """Return matching runs, newest first, starting after ``after``."""
     found = TASKS.rows.where(*_matching(wanted)).order_by(_tasks.fid.desc()).limit(limit)
     return tx.values(found if after is None else found.where(_tasks.fid < after), Task)
+
+
+def sorted_page(
+    tx: Transaction, wanted: RunFilter, *, order: TaskOrder, is_descending: bool, after: str | None, limit: int
+) -> list[Task]:
+    """Return matching runs in an order, starting after the run ``after``."""
+    query = TaskQuery(order=order, is_descending=is_descending)
+    return task_lists.page(tx, query, after=after, limit=limit, within=and_(true(), *_matching(wanted)))
 
 
 def newer(tx: Transaction, wanted: RunFilter, *, than: str, most: int) -> int:
@@ -71,13 +99,38 @@ def count_open(tx: Transaction) -> int:
     return tx.execute(select(func.count()).select_from(tables.tasks).where(_IS_OPEN)).scalar_one()
 
 
-def marks(tx: Transaction, *, since: datetime, crawler: str | None = None, limit: int = MOST) -> list[RunMark]:
-    """Return the runs created since a time, and those that are open, newest first."""
-    columns = [_tasks[name] for name in RunMark.__annotations__]
-    wanted = select(*columns).where(or_(_tasks.fid >= first_fid(since), _IS_OPEN)).order_by(_tasks.fid.desc())
-    if crawler is not None:
-        wanted = wanted.where(_tasks.crawler == crawler)
-    return tx.values(wanted.limit(limit), RunMark)
+#: Seconds within which those of a group have started.
+_QUARTER = 900.0
+
+
+def groups(tx: Transaction, *, since: datetime, ended_since: datetime) -> list[RunGroup]:
+    """Return the runs created since a time, and those that are open, in groups; without what ended earlier."""
+    did = [_tasks.summary[name].as_integer().label(name) for name in ("added", "changed", "removed")]
+    each = (
+        select(
+            *(_tasks.crawler, _tasks.fid, _tasks.started_at, _tasks.ended_at, _tasks.docs, *did),
+            case((_IS_UNDONE, "undone"), (_IS_WITHHELD, "withheld"), else_=_tasks.state).label("kind"),
+            cast(seconds_between(literal(since, _tasks.started_at.type), _tasks.started_at) / _QUARTER, Integer).label(
+                "quarter"
+            ),
+        )
+        .where(or_(_tasks.fid >= first_fid(since), _IS_OPEN))
+        .where(or_(_tasks.ended_at.is_(None), _tasks.ended_at >= ended_since))
+        .subquery()
+        .c
+    )
+    # If one is open, none of the times is the last.
+    ended_at = case((func.count(each.ended_at) == func.count(), func.max(each.ended_at)), else_=None)
+    began_at = func.min(each.started_at).label("began_at")
+    sums = [
+        func.coalesce(func.sum(each[name]), 0).cast(BigInteger).label(name)
+        for name in ("docs", "added", "changed", "removed")
+    ]
+    wanted = select(
+        *(each.crawler, each.kind, func.count().label("runs"), func.max(each.fid).label("fid")),
+        *(began_at, ended_at.label("ended_at"), *sums),
+    )
+    return tx.values(wanted.group_by(each.crawler, each.kind, each.quarter).order_by(began_at), RunGroup)
 
 
 def docs_between(tx: Transaction, since: datetime, until: datetime) -> int:
@@ -175,7 +228,7 @@ def disk_by_stream(tx: Transaction) -> list[tuple[str, int, int]]:
     return [(row.stream, int(row.docs), int(row.bytes)) for row in tx.execute(wanted.order_by(size.desc()).limit(100))]
 
 
-def _matching(wanted: RunFilter) -> Iterator[ColumnElement[bool]]:
+def _matching(wanted: RunFilter) -> Iterator[ColumnElement[bool] | TextClause]:
     if wanted.states:
         yield _tasks.state.in_(wanted.states)
     for name in ("crawler", "stream", "external", "origin"):
@@ -183,8 +236,8 @@ def _matching(wanted: RunFilter) -> Iterator[ColumnElement[bool]]:
         if value is not None:
             yield _tasks[name] == value
     if wanted.is_withheld:
-        yield _tasks.reason == Reason.GATE_FAILED
+        yield _IS_WITHHELD
     if wanted.is_removed:
-        yield _tasks.removed_at.is_not(None)
+        yield _IS_UNDONE
     if wanted.since is not None:
         yield _tasks.fid >= first_fid(wanted.since)

@@ -23,6 +23,16 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfirmedPart:
+    """What would happen to one of several objects."""
+
+    title: str
+    effects: Sequence[Effect] = ()
+    #: Why it will stay as it is.
+    refused: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Confirmation:
     """What is about to be done."""
 
@@ -33,6 +43,8 @@ class Confirmation:
     back: str
     lines: Sequence[str] = ()
     effects: Sequence[Effect] = ()
+    #: The same for each of several objects.
+    parts: Sequence[ConfirmedPart] = ()
     #: Hidden fields.
     fields: Sequence[tuple[str, str]] = ()
     #: How it can be undone.
@@ -54,6 +66,12 @@ def require_typed(visit: Visit, word: str, *, otherwise: str) -> None:
 def asked(visit: Visit, ask: Confirmation) -> Response:
     """Return the page, or for htmx the content of the dialog."""
     return render(visit, "parts/confirm.html" if visit.is_partial else "confirm.html", ask=ask)
+
+
+def counting(visit: Visit, title: str, *, back: str) -> Response:
+    """Return the same, as long as its numbers are counted."""
+    template = "parts/confirm_pending.html" if visit.is_partial else "confirm_pending.html"
+    return render(visit, template, title=title, back=back, rest_url=visit.rest_url)
 
 
 def of_deletion(moves: Moves) -> list[Effect]:

@@ -12,10 +12,13 @@ from markupsafe import Markup, escape
 
 #: Characters of a value in a table's cell.
 CELL = 80
+#: Characters of what one reads when pointing at it.
+LONGEST_TITLE = 240
 #: Characters of a text in a tree; the whole document is a link away.
 LONGEST = 2_000
-#: Values of a tree.
+#: Values of a tree; of one among others on a page.
 MOST_NODES = 1_500
+FEW_NODES = 150
 #: Characters that would change how the text around them looks, or that show nothing.
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
@@ -58,7 +61,7 @@ def compact(value: Any, most: int = CELL) -> Markup:
     shown = visible(text[: most + 1].replace("\n", "⏎"))
     if len(text) <= most:
         return Markup('<span class="v-{}">{}</span>').format(kind, shown)
-    return Markup('<span class="v-{}" title="{}">{}…</span>').format(kind, visible(text[:LONGEST]), shown[:-1])
+    return Markup('<span class="v-{}" title="{}">{}…</span>').format(kind, visible(text[:LONGEST_TITLE]), shown[:-1])
 
 
 _IMAGE = re.compile(r"https?://[^\s\"'<>\\\\]+\.(?:png|jpe?g|gif|webp|avif)(?:\?[^\s\"'<>\\\\]*)?", re.IGNORECASE)
@@ -89,9 +92,14 @@ class _Budget:
     left: int = MOST_NODES
 
 
-def tree(value: Any) -> Markup:
+def tree(value: Any, most: int = MOST_NODES) -> Markup:
     """Return a value as nested lists that unfold."""
-    return _node(value, _Budget(), 0)
+    return _node(value, _Budget(most), 0)
+
+
+def small_tree(value: Any) -> Markup:
+    """Return a value as one of several on a page, whose whole is a link away."""
+    return tree(value, FEW_NODES)
 
 
 def _node(value: Any, budget: _Budget, depth: int) -> Markup:

@@ -60,6 +60,7 @@ def environment(root: str) -> jinja2.Environment:
         value=json_markup.compact,
         thumbnail=json_markup.thumbnail,
         tree=json_markup.tree,
+        small_tree=json_markup.small_tree,
         exactly=escape,
     )
     shared: dict[str, Any] = made.globals

@@ -86,7 +86,7 @@ async def _visited(request: Request, handler: Handler, needs: Scope, action: str
         if action is not None:
             visit.form = await read_form(request)
             require_own(visit)
-            AUDIT_RECORDER.set(_actor(visit, action, about))
+            AUDIT_RECORDER.set(actor_of(visit, action, about, visit.request.path_params.get("fid")))
         else:
             visit.notice = _notice(request, services)
         response = await handler(visit)
@@ -138,7 +138,8 @@ def require_own(visit: Visit) -> None:
         )
 
 
-def _actor(visit: Visit, action: str, about: str | None) -> Actor:
+def actor_of(visit: Visit, action: str, about: str | None, fid: str | None) -> Actor:
+    """Return whose a change of an object is in the audit."""
     return Actor(
         clock=visit.services.clock,
         key=visit.key.fid,
@@ -146,7 +147,7 @@ def _actor(visit: Visit, action: str, about: str | None) -> Actor:
         origin=Origin.CONSOLE,
         action=action,
         object_type=about,
-        object_fid=visit.request.path_params.get("fid"),
+        object_fid=fid,
         request_id=rendering.request_id_of(visit.request),
     )
 

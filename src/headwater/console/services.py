@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from headwater.catalog.core.database import Database
 from headwater.catalog.keys import Key
 from headwater.catalog.vault import Vault
+from headwater.console.deferred import DeferredResults
 from headwater.console.oidc import OidcProvider
 from headwater.domain.errors import HeadwaterError
 from headwater.domain.schedule import Rng
@@ -26,6 +27,7 @@ from headwater.streams.documents import DocumentReader
 from headwater.streams.erasure import DocumentErasure
 from headwater.streams.event_feed import EventFeed
 from headwater.streams.history import DocumentHistory
+from headwater.streams.task_log import TaskLogReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,8 @@ class ConsoleServices:
     document_history: DocumentHistory
     bisection: Bisection
     event_feed: EventFeed
+    deferred: DeferredResults
+    task_log_reader: TaskLogReader
     task_diffs: TaskDiffs
     document_erasure: DocumentErasure
     webhook_dispatcher: WebhookDispatcher

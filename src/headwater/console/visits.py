@@ -1,9 +1,10 @@
 """A visit of a page: who is signed in, and what the URL and the form say."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -17,6 +18,10 @@ from headwater.console.services import ConsoleServices
 from headwater.console.sessions import Session
 from headwater.domain.scope import Scope
 
+T = TypeVar("T")
+
+#: The parameter of the query of a page that is to wait for what it shows.
+WAIT = "wait"
 #: A notice that the next page shows once, sealed.
 NOTICE = "headwater_notice"
 _SEE_OTHER = 303
@@ -85,10 +90,27 @@ class Visit:
 
         Like all URLs outside of templates and answers, it is one of the server, without the path of a proxy.
         """
-        kept = [(name, value) for name, value in self.query.pairs if name not in changed and name != "after"]
+        kept = [(name, value) for name, value in self.query.pairs if name not in {*changed, "after", WAIT}]
         for name, value in changed.items():
             kept += [(name, each) for each in ([value] if isinstance(value, str) else value or [])]
         return f"{self.request.url.path}?{urlencode(kept)}" if kept else self.request.url.path
+
+    @property
+    def rest_url(self) -> str:
+        """The URL of this page that waits for all it shows."""
+        after = {"after": self.query.get("after")} if "after" in self.query else {}
+        return self.here(**{WAIT: "yes"}, **after)
+
+    async def deferred(self, work: Callable[[], Awaitable[T]], *, is_dialog: bool = False) -> T | None:
+        """Return the result of some work; None if it takes long, and the page is to come without it.
+
+        The browser then asks for the page again, by htmx or by ``rest_url``, and that request waits. A dialog is asked
+        for by htmx from the start, and again by ``rest_url``.
+        """
+        pairs = [pair for pair in self.query.pairs if pair[0] != WAIT]
+        name = f"{self.key.fid} {self.request.url.path} {pairs}"
+        waits = WAIT in self.query or (self.is_partial and not is_dialog)
+        return await self.services.deferred.result(name, work, waits=waits)
 
     def go(self, url: str, *, notice: str | None = None) -> Response:
         """Return the answer to a change: another page, which shows a notice once."""

@@ -17,9 +17,9 @@ PAGE_TEXT = 32 << 20
 SMALLER = 8
 
 
-def until_full(rows: Iterable[Row], size: Callable[[Row], int]) -> Iterator[Row]:
-    """Yield rows, up to the one with which their texts reach ``PAGE_TEXT``."""
-    left = PAGE_TEXT
+def until_full(rows: Iterable[Row], size: Callable[[Row], int], *, most: int = PAGE_TEXT) -> Iterator[Row]:
+    """Yield rows, up to the one with which their texts reach ``most`` characters."""
+    left = most
     for row in rows:
         yield row
         left -= size(row)
@@ -32,9 +32,15 @@ def is_full(rows: Iterable[Row], size: Callable[[Row], int]) -> bool:
     return sum(map(size, rows)) >= PAGE_TEXT
 
 
-def page_of(rows: list[Row], limit: int, size: Callable[[Row], int]) -> tuple[list[Row], bool]:
-    """Return the rows of a page, and whether more may follow, of ``limit`` rows and one that were asked for."""
-    return rows[:limit], len(rows) > limit or is_full(rows, size)
+def page_of(
+    rows: list[Row], limit: int, size: Callable[[Row], int], *, most: int = PAGE_TEXT
+) -> tuple[list[Row], bool]:
+    """Return the rows of a page, and whether more may follow, of ``limit`` rows and one that were asked for.
+
+    A page ends with the row with which its texts reach ``most`` characters.
+    """
+    shown = list(until_full(rows[:limit], size, most=most))
+    return shown, len(rows) > len(shown) or is_full(rows, size)
 
 
 def in_portions(

@@ -17,7 +17,7 @@ from headwater.domain.stream import Segment, Stream
 from headwater.lake import current
 from headwater.lake.engine import Engine, Found
 from headwater.lake.integrity import Skipped
-from headwater.lake.page_size import is_full, page_of
+from headwater.lake.page_size import PAGE_TEXT, is_full, page_of
 from headwater.streams.views import View, visibility
 
 
@@ -132,8 +132,18 @@ class DocumentReader:
             async for batch in each(self._engine, batches):
                 yield batch
 
-    async def arrivals(self, task: str, *, after: int | None, limit: int, skipped: Skipped | None = None) -> Arrivals:
+    async def arrivals(
+        self,
+        task: str,
+        *,
+        after: int | None,
+        limit: int,
+        most_text: int = PAGE_TEXT,
+        skipped: Skipped | None = None,
+    ) -> Arrivals:
         """Return the documents of a task's current attempt in order of arrival, visible or not.
+
+        A page ends with the document with which its texts reach ``most_text`` characters.
 
         Raises:
             NotFound: the task does not exist.
@@ -154,7 +164,7 @@ class DocumentReader:
                 current.arrived, self._engine, segment, after=behind - segment.base, limit=limit + 1 - len(docs)
             )
             docs += [(segment.base + pos, document) for pos, document in rows]
-        shown, more = page_of(docs, limit, _text_of)
+        shown, more = page_of(docs, limit, _text_of, most=most_text)
         return Arrivals(docs=[document for _, document in shown], next_after=shown[-1][0] if more else None)
 
 

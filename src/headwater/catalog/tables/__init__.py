@@ -40,6 +40,8 @@ from headwater.catalog.tables.messages import (
 )
 from headwater.catalog.tables.objects import (
     OPEN,
+    UNDONE,
+    WITHHELD,
     attempts,
     crawlers,
     external_versions,
@@ -54,7 +56,9 @@ from headwater.catalog.tables.objects import (
 __all__ = [
     "OPEN",
     "PENDING",
+    "UNDONE",
     "UNSETTLED",
+    "WITHHELD",
     "attempts",
     "audit",
     "audit_kept",

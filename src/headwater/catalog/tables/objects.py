@@ -97,12 +97,15 @@ crawlers = Table(
 
 #: True for open tasks. A partial index is used only by queries that repeat its condition literally, without parameters.
 OPEN = "state IN ('new', 'running')"
+#: Likewise, tasks that a gate withholds, and those that are deleted.
+WITHHELD = "reason = 'gate_failed'"
+UNDONE = "removed_at IS NOT NULL"
 
 tasks = Table(
     "tasks",
     metadata,
     *common(),
-    Column("crawler", FID, ForeignKey("crawlers.fid"), nullable=False, index=True),
+    Column("crawler", FID, ForeignKey("crawlers.fid"), nullable=False),
     Column("stream", FID, ForeignKey("streams.fid"), nullable=False),
     Column("external", FID, nullable=False),
     Column("external_version", Integer, nullable=False),
@@ -157,8 +160,12 @@ tasks = Table(
         sqlite_where=text("summary IS NULL AND ended_at IS NOT NULL"),
         postgresql_where=text("summary IS NULL AND ended_at IS NOT NULL"),
     ),
-    # For counts by state, without reading the tasks themselves.
-    Index("tasks_by_state", "state"),
+    # For counts by state, without reading the tasks themselves, and for lists, newest first, as the ones below.
+    Index("tasks_by_state", "state", "fid"),
+    Index("tasks_of_crawler", "crawler", "fid"),
+    Index("tasks_of_stream", "stream", "fid"),
+    Index("tasks_withheld", "fid", sqlite_where=text(WITHHELD), postgresql_where=text(WITHHELD)),
+    Index("tasks_undone", "fid", sqlite_where=text(UNDONE), postgresql_where=text(UNDONE)),
     # A stream's status is its latest task.
     Index("tasks_by_start", "stream", "started_at"),
     # For lists of all streams' tasks.

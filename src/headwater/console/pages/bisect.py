@@ -46,11 +46,13 @@ async def show_bisect(visit: Visit) -> Response:
     head = await visit.services.db.read(head_of, visit.fid)
     given = [("q", q)] if q else []
     given += [("where", each) for each in where]
-    view, wrong = None, None
+    view, wrong, rest_url, found = None, None, None, None
     try:
         condition = condition_of(q or None, where)
         if condition is not None or doc_id is not None:
-            found = await visit.services.bisection.runs(visit.fid, condition, doc_id=doc_id)
+            found = await visit.deferred(lambda: visit.services.bisection.runs(visit.fid, condition, doc_id=doc_id))
+            rest_url = visit.rest_url if found is None else None
+        if found is not None:
             to_undo = list(reversed(found.to_undo))[:MOST_TICKED]
             steps = found.steps[-MOST_STEPS:]
             shown = {step.task for step in [*steps, *([found.first] if found.first else [])] if step.task}
@@ -67,6 +69,7 @@ async def show_bisect(visit: Visit) -> Response:
         doc_id=doc_id,
         view=view,
         wrong=wrong,
+        rest_url=rest_url,
         tab="documents",
         status=200 if wrong is None else 400,
     )

@@ -11,7 +11,7 @@ from headwater.catalog import crawlers as crawler_catalog
 from headwater.catalog import externals, keys, objects, runs, tasks
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import EXTERNALS, STREAMS
-from headwater.catalog.runs import RunMark
+from headwater.catalog.runs import RunGroup
 from headwater.console.charts import Column, Mark
 from headwater.console.pages.streams import new_stream
 from headwater.console.rendering import render
@@ -100,8 +100,7 @@ def _overview(tx: Transaction, at: datetime) -> Overview:
     crawlers = runs.crawlers(tx)
     names = {crawler.fid: runs.name_of(crawler.fid, crawler.meta) for crawler in crawlers}
     latest = tasks.latest_of(tx, [crawler.stream for crawler in crawlers])
-    marks = runs.marks(tx, since=at - 2 * DAY)
-    recent = [mark for mark in marks if mark.ended_at is None or mark.ended_at >= at - DAY]
+    recent = runs.groups(tx, since=at - 2 * DAY, ended_since=at - DAY)
     coming = sorted((c for c in crawlers if c.next_run_at is not None), key=lambda c: c.next_run_at or at)
     needs = _needs(tx, crawlers, names, latest, at)
     return Overview(
@@ -163,24 +162,27 @@ def _need_of_crawler(crawler: Crawler, names: dict[str, str], word: str, at: dat
     return Need(state="timed_out", word=word, name=names[crawler.fid], href=href, at=at, why=why)
 
 
-def _lanes(recent: Sequence[RunMark], names: dict[str, str], at: datetime) -> list[Lane]:
+def _lanes(recent: Sequence[RunGroup], names: dict[str, str], at: datetime) -> list[Lane]:
     by_crawler: dict[str, list[Mark]] = {}
-    for run in reversed(recent):
-        marks = by_crawler.setdefault(run.crawler, [])
-        marks.append(_mark(run, at))
+    for group in recent:
+        marks = by_crawler.setdefault(group.crawler, [])
+        marks.append(_mark(group, at))
         if len(marks) > 1 and _touch(marks[-2], marks[-1]):
-            marks[-2:] = [_joined(marks[-2], marks[-1], run.crawler)]
+            marks[-2:] = [_joined(marks[-2], marks[-1], group.crawler)]
     lanes = [Lane(crawler=fid, name=names.get(fid, fid), marks=marks) for fid, marks in by_crawler.items()]
     return sorted(lanes, key=lambda lane: lane.name.casefold())[:MOST_LANES]
 
 
-def _mark(run: RunMark, at: datetime) -> Mark:
+def _mark(group: RunGroup, at: datetime) -> Mark:
+    kind = group.kind.replace("_", " ")
+    several = f"{kind}, {group.runs:,} runs from {group.began_at:%H:%M} UTC on, {group.docs:,} documents"
+    one = f"{kind}, {group.began_at:%H:%M} UTC, {group.docs:,} documents"
     return Mark(
-        began_at=run.started_at,
-        ended_at=run.ended_at or at,
-        state=kind_of(run),
-        title=f"{kind_of(run).replace('_', ' ')}, {run.started_at:%H:%M} UTC, {run.docs:,} documents",
-        href=f"/console/runs/{run.fid}",
+        began_at=group.began_at,
+        ended_at=group.ended_at or at,
+        state=group.kind,
+        title=one if group.runs == 1 else several,
+        href=f"/console/runs/{group.fid}" if group.runs == 1 else f"/console/runs?crawler={group.crawler}",
     )
 
 
@@ -199,21 +201,13 @@ def _joined(before: Mark, after: Mark, crawler: str) -> Mark:
     )
 
 
-def kind_of(mark: RunMark) -> str:
-    """Return the state of a run as its sign and colour say it."""
-    if mark.removed_at is not None:
-        return "undone"
-    return "withheld" if mark.reason is Reason.GATE_FAILED else str(mark.state)
-
-
-def _today(recent: Sequence[RunMark]) -> Today:
-    summaries = [mark.summary for mark in recent if mark.summary is not None]
+def _today(recent: Sequence[RunGroup]) -> Today:
     return Today(
-        runs=len(recent),
-        docs=sum(mark.docs for mark in recent),
-        added=sum(each.added for each in summaries),
-        changed=sum(each.changed for each in summaries),
-        removed=sum(each.removed for each in summaries),
+        runs=sum(each.runs for each in recent),
+        docs=sum(each.docs for each in recent),
+        added=sum(each.added for each in recent),
+        changed=sum(each.changed for each in recent),
+        removed=sum(each.removed for each in recent),
     )
 
 

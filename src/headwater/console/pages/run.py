@@ -12,10 +12,11 @@ from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS, TASKS
 from headwater.catalog.vault import redact
 from headwater.console import json_markup, what_changed
-from headwater.console.confirmation import Confirmation, asked, of_deletion, of_restoration
+from headwater.console.confirmation import Confirmation, asked, counting, of_deletion, of_restoration
 from headwater.console.rendering import HEADERS, part, render
 from headwater.console.routing import Pages
 from headwater.console.visits import Visit
+from headwater.console.what_changed import Changes
 from headwater.domain.errors import VersionForgotten
 from headwater.domain.event import EventFilter
 from headwater.domain.reject import Reject
@@ -23,11 +24,13 @@ from headwater.domain.task import Attempt, Task
 from headwater.lifecycle import publication
 from headwater.lifecycle import tasks as task_actions
 from headwater.streams import diffs
+from headwater.streams.documents import Arrivals
 
 pages = Pages()
 
-#: Rejected lines, and documents, of a page.
+#: Rejected lines, and documents, of a page; characters of the documents after which it ends, for the size of its HTML.
 LINES = 50
+MOST_TEXT = 15_000
 #: Seconds between two looks at a run that is under way and of which nothing is heard.
 LOOK_EVERY = 2.0
 
@@ -50,7 +53,12 @@ class RunHead:
         return None if self.task.ended_at is None else (self.task.ended_at - self.task.started_at).total_seconds()
 
 
-def _head(tx: Transaction, fid: str) -> RunHead:
+def head_of(tx: Transaction, fid: str) -> RunHead:
+    """Return a run, with what it belongs to.
+
+    Raises:
+        NotFound: it does not exist.
+    """
     task = objects.get(tx, TASKS, fid)
     external = externals.to_run(tx, task.external, task.external_version)
     return RunHead(
@@ -66,26 +74,34 @@ def _head(tx: Transaction, fid: str) -> RunHead:
 @pages.get("/runs/{fid}")
 async def show_run(visit: Visit) -> Response:
     """Show what a run did."""
-    head = await visit.services.db.read(_head, visit.fid)
+    head = await visit.services.db.read(head_of, visit.fid)
     after = visit.query.get("after") if "after" in visit.query else None
-    forgotten = None
+    changes, forgotten, rest_url = None, None, None
+
+    async def what_it_did() -> Changes:
+        services, operation = visit.services, visit.query.get("op")
+        return await what_changed.of_run(services.task_diffs, head.task, operation=operation, after=after)
+
     try:
-        changes = await what_changed.of_run(
-            visit.services.task_diffs, head.task, operation=visit.query.get("op"), after=after
-        )
+        changes = await visit.deferred(what_it_did)
+        rest_url = visit.rest_url if changes is None else None
     except VersionForgotten as error:
-        changes, forgotten = None, error.detail
-    return render(visit, "run.html", head=head, changes=changes, forgotten=forgotten, tab="changes")
+        forgotten = error.detail
+    return render(visit, "run.html", head=head, changes=changes, forgotten=forgotten, rest_url=rest_url, tab="changes")
 
 
 @pages.get("/runs/{fid}/documents")
 async def show_documents(visit: Visit) -> Response:
     """Show the documents of a run in the order in which they came."""
-    head = await visit.services.db.read(_head, visit.fid)
-    found = await visit.services.reader.arrivals(visit.fid, after=visit.query.whole("after"), limit=LINES)
+    head = await visit.services.db.read(head_of, visit.fid)
+    reader, after = visit.services.reader, visit.query.whole("after")
+    found = await visit.deferred(partial(reader.arrivals, visit.fid, after=after, limit=LINES, most_text=MOST_TEXT))
+    rest_url = visit.rest_url if found is None else None
+    found = found or Arrivals(docs=[], next_after=None)
     docs = [(one.id, json_markup.decoded(one.text)) for one in found.docs]
     next_url = None if found.next_after is None else visit.here(after=str(found.next_after))
-    return render(visit, "run_documents.html", head=head, docs=docs, next_url=next_url, tab="documents")
+    template = "run_documents.html"
+    return render(visit, template, head=head, docs=docs, next_url=next_url, rest_url=rest_url, tab="documents")
 
 
 @pages.get("/runs/{fid}/rejected")
@@ -93,7 +109,7 @@ async def show_rejected(visit: Visit) -> Response:
     """Show the lines that were rejected, and why."""
 
     def read(tx: Transaction) -> tuple[RunHead, list[Reject]]:
-        head = _head(tx, visit.fid)
+        head = head_of(tx, visit.fid)
         after = visit.query.whole("after") or 0
         return head, rejects.page(tx, visit.fid, head.task.attempt, after=after, limit=LINES + 1)
 
@@ -105,7 +121,7 @@ async def show_rejected(visit: Visit) -> Response:
 @pages.get("/runs/{fid}/details")
 async def show_details(visit: Visit) -> Response:
     """Show the message, the detail, the parameters and the attempts."""
-    head = await visit.services.db.read(_head, visit.fid)
+    head = await visit.services.db.read(head_of, visit.fid)
     task = head.task
     return render(
         visit,
@@ -160,7 +176,7 @@ async def _progress(visit: Visit) -> AsyncIterator[str]:
     shown = ""
     with feed.listening():
         while not feed.is_closed:
-            head = await visit.services.db.read(_head, visit.fid)
+            head = await visit.services.db.read(head_of, visit.fid)
             text = part(visit, "parts/progress.html", head=head)
             if text != shown:
                 shown = text
@@ -210,7 +226,7 @@ async def stop(visit: Visit) -> Response:
 @pages.get("/runs/{fid}/retry")
 async def ask_retry(visit: Visit) -> Response:
     """Say what retrying a run does."""
-    head = await visit.services.db.read(_head, visit.fid)
+    head = await visit.services.db.read(head_of, visit.fid)
     task = head.task
     lines = [
         (
@@ -238,11 +254,14 @@ async def retry(visit: Visit) -> Response:
 @pages.get("/runs/{fid}/undo")
 async def ask_undo(visit: Visit) -> Response:
     """Say what undoing a run would do."""
-    head = await visit.services.db.read(_head, visit.fid)
-    moves = await visit.services.task_diffs.counts_of_moves(partial(diffs.of_delete, fid=visit.fid))
+    head = await visit.services.db.read(head_of, visit.fid)
+    question, title = partial(diffs.of_delete, fid=visit.fid), "Undo this run?"
+    moves = await visit.deferred(partial(visit.services.task_diffs.counts_of_moves, question), is_dialog=True)
+    if moves is None:
+        return counting(visit, title, back=f"/console/runs/{visit.fid}")
     return _asked(
         visit,
-        "Undo this run?",
+        title,
         "undo",
         "Undo this run",
         lines=[f"The run of {head.crawler} that began {head.task.started_at:%d %b %H:%M} UTC, in {head.stream}:"],
@@ -262,10 +281,13 @@ async def undo(visit: Visit) -> Response:
 @pages.get("/runs/{fid}/restore")
 async def ask_restore(visit: Visit) -> Response:
     """Say what restoring a run would do."""
-    moves = await visit.services.task_diffs.counts_of_moves(partial(diffs.of_restore, fid=visit.fid))
+    question, title = partial(diffs.of_restore, fid=visit.fid), "Restore this run?"
+    moves = await visit.deferred(lambda: visit.services.task_diffs.counts_of_moves(question), is_dialog=True)
+    if moves is None:
+        return counting(visit, title, back=f"/console/runs/{visit.fid}")
     return _asked(
         visit,
-        "Restore this run?",
+        title,
         "restore",
         "Restore",
         effects=of_restoration(moves),

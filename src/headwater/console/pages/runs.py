@@ -1,4 +1,4 @@
-"""The list of runs, and several of them undone together."""
+"""The list of runs, and several of a stream undone together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from headwater.catalog import objects, runs
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS
 from headwater.catalog.runs import RunFilter
-from headwater.console.confirmation import Confirmation, asked, of_deletion
+from headwater.catalog.task_lists import TaskOrder
+from headwater.console.confirmation import Confirmation, asked, counting, of_deletion
 from headwater.console.listing import ROWS, Rows, rows_of
+from headwater.console.pages.runs_undo import FILTERS, UndoneRuns, filters_of, undone_runs
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
 from headwater.console.visits import Visit
@@ -24,6 +26,15 @@ from headwater.streams import diffs
 
 pages = Pages()
 
+#: How lists are sorted, newest first by default; the words of their choices.
+ORDERS = {
+    "": (TaskOrder.CREATED, True, "newest first"),
+    "oldest": (TaskOrder.CREATED, False, "oldest first"),
+    "most": (TaskOrder.DOCS, True, "most documents"),
+    "fewest": (TaskOrder.DOCS, False, "fewest documents"),
+    "longest": (TaskOrder.DURATION, True, "longest"),
+    "shortest": (TaskOrder.DURATION, False, "shortest"),
+}
 #: New runs that are counted; more are “100+”.
 MOST_NEW = 100
 
@@ -47,8 +58,12 @@ class FilterForm:
     stream: str
     #: The names of the crawler and the stream that are chosen.
     named: dict[str, str]
+    #: All of it as the query of a URL.
+    query: str
     states: Sequence[str] = (*map(str, TaskState), "withheld", "undone")
+    sort: str
     origins: Sequence[str] = tuple(map(str, Origin))
+    orders: Sequence[tuple[str, str]] = tuple((name, words) for name, (_, _, words) in ORDERS.items())
 
 
 def wanted_of(visit: Visit) -> RunFilter:
@@ -72,30 +87,36 @@ def _fid(text: str) -> str | None:
 async def list_runs(visit: Visit) -> Response:
     """Show the runs, newest first."""
     wanted = wanted_of(visit)
+    sort = visit.query.get("sort") if visit.query.get("sort") in ORDERS else ""
+    order, is_descending, _ = ORDERS[sort]
 
-    def read(tx: Transaction) -> tuple[list[RunRow], dict[str, str]]:
-        found = runs.page(tx, wanted, after=_fid(visit.query.get("after")), limit=ROWS + 1)
+    def read(tx: Transaction) -> tuple[list[RunRow], dict[str, str], list[UndoneRuns]]:
+        after = _fid(visit.query.get("after"))
+        if sort:
+            found = runs.sorted_page(tx, wanted, order=order, is_descending=is_descending, after=after, limit=ROWS + 1)
+        else:
+            found = runs.page(tx, wanted, after=after, limit=ROWS + 1)
         chosen = {
             fid: name
             for kind, fid in ((CRAWLERS, wanted.crawler), (STREAMS, wanted.stream))
             if fid is not None
             for name in runs.names(tx, kind, [fid]).values()
         }
-        return rows(tx, found), chosen
+        return rows(tx, found), chosen, undone_runs(tx, visit.query)
 
-    found, named = await visit.services.db.read(read)
+    found, named, undone = await visit.services.db.read(read)
     page: Rows[RunRow] = rows_of(visit, found, last=found[ROWS - 1].task.fid if len(found) > ROWS else None)
     form = FilterForm(
         state=visit.query.get("state"),
         origin=visit.query.get("origin"),
+        sort=sort,
         crawler=wanted.crawler or "",
         stream=wanted.stream or "",
         named=named,
+        query=filters_of(visit.query),
     )
-    newest = page.rows[0].task.fid if page.rows and page.first_url is None else None
-    return render(
-        visit, "runs.html", page=page, filter=form, newer_url=_newer_url(visit, newest), can_undo=wanted.stream
-    )
+    newest = page.rows[0].task.fid if page.rows and page.first_url is None and not sort else None
+    return render(visit, "runs.html", page=page, filter=form, newer_url=_newer_url(visit, newest), undone=undone)
 
 
 def rows(tx: Transaction, found: Sequence[Task]) -> list[RunRow]:
@@ -108,7 +129,7 @@ def rows(tx: Transaction, found: Sequence[Task]) -> list[RunRow]:
 def _newer_url(visit: Visit, newest: str | None) -> str | None:
     if newest is None:
         return None
-    query = [(name, value) for name, value in visit.query.pairs if name != "after"]
+    query = [(name, value) for name, value in visit.query.pairs if name in FILTERS]
     return f"/console/newer-runs?{urlencode([*query, ('than', newest)])}"
 
 
@@ -121,8 +142,9 @@ async def newer_runs(visit: Visit) -> Response:
         if than is None
         else await visit.services.db.read(partial(runs.newer, than=than, most=MOST_NEW), wanted_of(visit))
     )
-    back = urlencode([(name, value) for name, value in visit.query.pairs if name != "than"])
-    return render(visit, "parts/newer_runs.html", count=count, most=MOST_NEW, url=f"/console/runs?{back}")
+    back = filters_of(visit.query)
+    url = f"/console/runs?{back}" if back else "/console/runs"
+    return render(visit, "parts/newer_runs.html", count=count, most=MOST_NEW, url=url)
 
 
 @pages.get("/streams/{fid}/undo")
@@ -131,12 +153,15 @@ async def ask_undo(visit: Visit) -> Response:
     stream = await visit.services.db.read(objects.get, STREAMS, visit.fid)
     chosen = _chosen(visit.query.all("run"))
     question = partial(diffs.of_revert, stream=visit.fid, wanted=TaskFilter(tasks=chosen))
-    moves = await visit.services.task_diffs.counts_of_moves(question)
     what = "this run" if len(chosen) == 1 else f"these {len(chosen)} runs"
+    title = f"Undo {what} of {runs.name_of(stream.fid, stream.meta)}?"
+    moves = await visit.deferred(lambda: visit.services.task_diffs.counts_of_moves(question), is_dialog=True)
+    if moves is None:
+        return counting(visit, title, back=f"/console/streams/{visit.fid}")
     return asked(
         visit,
         Confirmation(
-            title=f"Undo {what} of {runs.name_of(stream.fid, stream.meta)}?",
+            title=title,
             action=f"/console/streams/{visit.fid}/undo",
             button=f"Undo {what}",
             back=f"/console/streams/{visit.fid}",

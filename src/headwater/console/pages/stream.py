@@ -14,6 +14,7 @@ from headwater.catalog import crawlers, objects, runs, streams, tasks
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import STREAMS
 from headwater.console import document_table, what_changed
+from headwater.console.document_table import DocumentTable
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
 from headwater.console.visits import Visit
@@ -81,6 +82,15 @@ class Preview:
     undo_query: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShownDocuments:
+    """What of the page has to be looked for in the documents."""
+
+    table: DocumentTable
+    preview: Preview | None
+    next_after: str | None
+
+
 def head_of(tx: Transaction, fid: str) -> StreamHead:
     """Return a stream, with what feeds it.
 
@@ -129,6 +139,31 @@ async def show_stream(visit: Visit) -> Response:
         return head, layers, _undone(tx, visit), None if as_of is None else streams.began_at(tx, visit.fid, as_of)
 
     head, layers, undone, moment = await visit.services.db.read(read)
+    shown = await visit.deferred(lambda: _shown(visit, asked))
+    loads_images = visit.query.get("pictures") == "yes"
+    return render(
+        visit,
+        "stream.html",
+        loads_images=loads_images,
+        has_pictures=loads_images,
+        head=head,
+        asked=asked,
+        table=document_table.table_of([], chosen=asked.columns) if shown is None else shown.table,
+        layers=layers,
+        preview=None if shown is None else shown.preview,
+        rest_url=visit.rest_url if shown is None else None,
+        undone=undone,
+        moment=moment,
+        operators=[str(operator) for operator in Operator],
+        next_url=None if shown is None or shown.next_after is None else visit.here(after=shown.next_after),
+        export_query=urlencode(_same_view(visit)),
+        bisect_query=urlencode([(name, value) for name, value in _same_view(visit) if name in {"q", "where"}]),
+        formats=[str(form) for form in ExportFormat],
+        tab="documents",
+    )
+
+
+async def _shown(visit: Visit, asked: StreamView) -> ShownDocuments:
     after = visit.query.get("after") if "after" in visit.query else None
     reading = visit.services.reader
     page = await reading.page(visit.fid, asked.view, after=after, limit=DOCS, condition=asked.condition)
@@ -141,26 +176,8 @@ async def show_stream(visit: Visit) -> Response:
         )
         last = docs[-1][0] if page.next_after is not None and docs else None
         present = [(found.id, found.text) for found in now.docs if last is None or found.id <= last]
-    loads_images = visit.query.get("pictures") == "yes"
-    return render(
-        visit,
-        "stream.html",
-        loads_images=loads_images,
-        has_pictures=loads_images,
-        head=head,
-        asked=asked,
-        table=document_table.table_of(docs, chosen=asked.columns, present=present),
-        layers=layers,
-        preview=preview,
-        undone=undone,
-        moment=moment,
-        operators=[str(operator) for operator in Operator],
-        next_url=None if page.next_after is None else visit.here(after=page.next_after),
-        export_query=urlencode(_same_view(visit)),
-        bisect_query=urlencode([(name, value) for name, value in _same_view(visit) if name in {"q", "where"}]),
-        formats=[str(form) for form in ExportFormat],
-        tab="documents",
-    )
+    table = document_table.table_of(docs, chosen=asked.columns, present=present)
+    return ShownDocuments(table=table, preview=preview, next_after=page.next_after)
 
 
 def _undone(tx: Transaction, visit: Visit) -> Undone | None:
@@ -201,13 +218,15 @@ async def show_differences(visit: Visit) -> Response:
     question = partial(diffs.of_revert, stream=visit.fid, wanted=TaskFilter(tasks=tuple(sorted(asked.view.without))))
     operation = {"gone": Operation.REMOVED}.get(visit.query.get("show"), Operation.REPLACED)
     after = visit.query.get("after") if "after" in visit.query else None
-    documents, following = await what_changed.page(visit.services.task_diffs, question, operation, after=after)
+    found = await visit.deferred(lambda: what_changed.page(visit.services.task_diffs, question, operation, after=after))
+    documents, following = found or ([], None)
     return render(
         visit,
         "stream_differences.html",
         head=head,
         documents=documents,
         is_gone=operation is Operation.REMOVED,
+        rest_url=visit.rest_url if found is None else None,
         next_url=None if following is None else visit.here(after=following),
         back=f"/console/streams/{visit.fid}?{urlencode([('without', fid) for fid in sorted(asked.view.without)])}",
         tab="documents",

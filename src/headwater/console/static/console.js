@@ -82,6 +82,31 @@
     if (all.matches("[data-all]")) for (const box of all.form.querySelectorAll(`[name="${all.dataset.all}"]`)) box.checked = all.checked;
   });
 
+  // Rows that are chosen: several at once with Shift, by keyboard with j, k and x; the button says how many there are.
+  const chooser = /** @type {HTMLFormElement | null} */ (document.querySelector("form[data-choose]"));
+  const boxes = chooser ? [...chooser.querySelectorAll(`[name="${chooser.dataset.choose}"]:not(:disabled)`)] : [];
+  function tellChoice() {
+    const button = chooser?.querySelector("[data-choice]");
+    const count = boxes.filter((box) => box.checked).length;
+    if (button) button.textContent = count ? button.dataset.choice.replace("the chosen", `the ${count} chosen`) : button.dataset.choice;
+    if (button) button.disabled = !count;
+  }
+  let last = -1;
+  chooser?.addEventListener("click", (event) => {
+    const at = boxes.indexOf(event.target);
+    if (at < 0) return;
+    if (event.shiftKey && last >= 0) for (const box of boxes.slice(Math.min(at, last), Math.max(at, last) + 1)) box.checked = event.target.checked;
+    last = at;
+    tellChoice();
+  });
+  chooser?.addEventListener("change", tellChoice);
+  /** @param {string} key */
+  function choose(key) {
+    const at = boxes.indexOf(document.activeElement);
+    if (key === "x") { if (at >= 0) boxes[at].click(); return; }
+    boxes[key === "j" ? Math.min(at + 1, boxes.length - 1) : Math.max(at - 1, 0)]?.focus();
+  }
+
   document.querySelector("[data-theme-switch]")?.addEventListener("click", () => {
     const root = document.documentElement;
     const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -96,7 +121,8 @@
     if ((event.metaKey || event.ctrlKey) && event.key === "k") { event.preventDefault(); jump?.focus(); return; }
     if (event.key === "Escape" && document.activeElement === jump) { jump.value = ""; document.querySelector("#hits").replaceChildren(); jump.blur(); }
     const target = /** @type {Element} */ (event.target);
-    if (event.metaKey || event.ctrlKey || event.altKey || target.closest("input, textarea, select, dialog")) return;
+    if (event.metaKey || event.ctrlKey || event.altKey || target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
+    if (boxes.length && !isGoing && ["j", "k", "x"].includes(event.key)) { choose(event.key); return; }
     if (isGoing && event.key in places) { location.assign(`${document.body.dataset.root}/console/${places[event.key]}`); return; }
     isGoing = event.key === "g";
     if (event.key === "/") { event.preventDefault(); jump?.focus(); }
@@ -115,11 +141,15 @@
   const list = document.querySelector("form[data-remember]");
   if (list) {
     const name = `headwater-filters:${location.pathname}`;
-    if (location.search) sessionStorage.setItem(name, location.search);
+    const kept = new URLSearchParams(location.search);
+    kept.delete("undone");
+    kept.delete("after");
+    if (location.search) sessionStorage.setItem(name, kept.size ? `?${kept}` : "");
     else if (sessionStorage.getItem(name) && !document.referrer.includes(location.pathname)) location.replace(location.pathname + sessionStorage.getItem(name));
     list.querySelector("[data-forget]")?.addEventListener("click", () => sessionStorage.removeItem(name));
   }
 
+  tellChoice();
   dress(document);
   setInterval(() => tellTimes(document), 15000);
 })();
