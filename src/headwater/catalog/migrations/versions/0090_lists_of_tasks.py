@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0090"
-down_revision = "0081"
+down_revision = "0110"
 
 
 def upgrade() -> None:
