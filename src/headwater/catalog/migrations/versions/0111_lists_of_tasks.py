@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0090"
+revision = "0111"
 down_revision = "0110"
 
 
