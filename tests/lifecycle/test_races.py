@@ -22,6 +22,8 @@ from headwater.lifecycle.ec import dispatcher
 from headwater.lifecycle.ec.client import Again
 
 LEASE = timedelta(seconds=60)
+#: Seconds for an action that need not wait any more.
+PATIENCE = 60
 
 
 class Race:
@@ -45,13 +47,14 @@ class Race:
             with self.transaction() as tx:
                 results.append(action(tx))
 
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         while thread.is_alive() and not self._waiting():
             sleep(0.01)
         assert not results, "it did not wait"
         yield results
-        thread.join()
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "it still waits"
 
     def _waiting(self) -> int:
         with self.engine.connect() as connection:
@@ -136,6 +139,7 @@ async def test_an_upload_and_the_deletion_of_its_stream_do_not_wait_for_each_oth
     task = await world.now(task)
     removal = partial(action, fid=getattr(task, use), cascade=True, expected=None, vault=world.vault, at=world.at)
     with race.engine.connect() as connection:
+        connection.begin()  # steps go to the driver, past SQLAlchemy
         uploading = Transaction(connection)
         uploading.run_steps(tasks.credit(uploading, task, docs=1, size=10, at=world.at))
         with race.blocked(removal) as removed:
