@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from builders import a_stream, a_webhook, read_events
-from headwater.catalog import deliveries, events, objects, webhooks
+from headwater.catalog import deliveries, event_order, events, objects, webhooks
 from headwater.catalog.core.database import Database
 from headwater.catalog.objects import STREAMS, WEBHOOKS
 from headwater.domain.errors import NotFound, WebhookDisabled
@@ -309,6 +309,7 @@ async def test_many_events_are_told_over_several_transactions(world, post):
     webhook = await post.webhook(types=("stream.created",))
     for _ in range(7):
         await _stream(world)
+    await event_order.catch_up(world.db)
     told = []
     for _ in range(4):
         world.wait(seconds=1)
