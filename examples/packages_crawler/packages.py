@@ -59,12 +59,18 @@ class Params:
     ] = 0
 
 
+def _name(package: Distribution) -> str | None:
+    try:
+        return package.metadata.get("Name")
+    except FileNotFoundError:  # what finds packages may be replaced: the library importlib_metadata does so
+        return None
+
+
 def chosen(params: Params) -> list[Distribution]:
     """Return the packages that the parameters ask for, in order of their names."""
     installed: dict[str, Distribution] = {}
     for package in distributions():
-        name = package.metadata.get("Name")
-        if name:  # what a broken installation left behind has none
+        if name := _name(package):  # what a broken installation left behind has none
             # A package may be installed twice; the first on the path is the one that Python imports.
             installed.setdefault(normalized(name), package)
     most = params.max_files

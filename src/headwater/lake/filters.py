@@ -105,7 +105,7 @@ _AT_LEAST_EQUAL = {Operator.LT: Operator.LE, Operator.GT: Operator.GE}
 _CERTAIN = """
     WHEN TRY_CAST(TRY(json_extract({column}, {pointer}))::VARCHAR AS DOUBLE) {operator} {value}::DOUBLE THEN true
 """
-#: With an integer of at most so many digits, which a double holds exactly, all numbers compare as doubles do.
+#: A double holds integers of up to 15 digits exactly, so that all numbers compare with them as doubles do.
 _EXACT_DIGITS = 15
 
 #: Documents without escapes that do not hold a text at all: nothing in them equals it.

@@ -17,9 +17,9 @@ PAGE_TEXT = 32 << 20
 SMALLER = 8
 
 
-def until_full(rows: Iterable[Row], size: Callable[[Row], int], *, most: int = PAGE_TEXT) -> Iterator[Row]:
-    """Yield rows, up to the one with which their texts reach ``most`` characters."""
-    left = most
+def until_full(rows: Iterable[Row], size: Callable[[Row], int], *, most: int | None = None) -> Iterator[Row]:
+    """Yield rows, up to the one with which their texts reach ``most`` characters, ``PAGE_TEXT`` by default."""
+    left = PAGE_TEXT if most is None else most
     for row in rows:
         yield row
         left -= size(row)
@@ -33,11 +33,11 @@ def is_full(rows: Iterable[Row], size: Callable[[Row], int]) -> bool:
 
 
 def page_of(
-    rows: list[Row], limit: int, size: Callable[[Row], int], *, most: int = PAGE_TEXT
+    rows: list[Row], limit: int, size: Callable[[Row], int], *, most: int | None = None
 ) -> tuple[list[Row], bool]:
     """Return the rows of a page, and whether more may follow, of ``limit`` rows and one that were asked for.
 
-    A page ends with the row with which its texts reach ``most`` characters.
+    A page ends with the row with which its texts reach ``most`` characters, ``PAGE_TEXT`` by default.
     """
     shown = list(until_full(rows[:limit], size, most=most))
     return shown, len(rows) > len(shown) or is_full(rows, size)
