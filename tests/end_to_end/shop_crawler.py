@@ -42,7 +42,7 @@ async def crawl(task: AsyncCrawlTask[Shop]) -> None:
                 await asyncio.sleep(0.2)
         if task.params.pace == "broken":
             raise RuntimeError("the shop is closed")
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, TaskGone):  # an upload that is under way may be told first
         say("cancelled", task)
         raise
 
