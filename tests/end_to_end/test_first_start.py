@@ -4,7 +4,7 @@ import json
 
 
 def test_the_address_is_the_first_line_and_the_key_is_in_no_log(serve):
-    served = serve()
+    served = serve(is_forked=False)  # it begins without a catalog
     lines = served.log.read_text().splitlines()
     first = json.loads(lines[0])
     assert (first["event"], first["url"], first["data"]) == ("server.starts", served.url, str(served.data))
