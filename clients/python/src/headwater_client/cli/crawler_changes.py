@@ -2,13 +2,17 @@
 
 # ruff: noqa: PLC0415 - commands import what they need, so that help need not wait for it
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headwater_client.cli import options
 from headwater_client.cli.errors import CliError, ExitCode
 from headwater_client.cli.options import Publish, group
+
+if TYPE_CHECKING:
+    from headwater_client.models.objects import Crawler
 
 app = group("Changes of crawlers.")
 
@@ -165,16 +169,11 @@ def schedule(
     as_json: options.InJson = False,
 ) -> None:
     """Show when a crawler runs automatically, or set it."""
-    from headwater_client.cli import access, lookup, schedules
+    from headwater_client.cli import schedules
 
     changes = schedules.fields(cron=cron, timezone=timezone, every=every, jitter=jitter)
-    if off and changes:
-        raise CliError("--off goes with no other option", code=ExitCode.USAGE)
-    with access.connected(url) as headwater:
-        found = lookup.crawler(headwater, crawler)
-        if off or changes:
-            found = headwater.crawlers.update(found, {"schedule": None if off else changes})
-        schedules.answer(found, as_json=as_json)
+    found = _shown_or_set(crawler, "schedule", changes, off=off, url=url)
+    schedules.answer(found, as_json=as_json)
 
 
 @app.command()
@@ -193,16 +192,11 @@ def expect(
 
     If none has, there is the event crawler.missed, which notifications tell of. It goes for runs that are pushed, too.
     """
-    from headwater_client.cli import access, lookup, schedules
+    from headwater_client.cli import schedules
 
     changes = schedules.expected(cron=cron, timezone=timezone, every=every, grace=grace)
-    if off and changes:
-        raise CliError("--off goes with no other option", code=ExitCode.USAGE)
-    with access.connected(url) as headwater:
-        found = lookup.crawler(headwater, crawler)
-        if off or changes:
-            found = headwater.crawlers.update(found, {"expect": None if off else changes})
-        schedules.answer_expected(found, as_json=as_json)
+    found = _shown_or_set(crawler, "expect", changes, off=off, url=url)
+    schedules.answer_expected(found, as_json=as_json)
 
 
 @app.command()
@@ -217,17 +211,25 @@ def gates(
     as_json: options.InJson = False,
 ) -> None:
     """Show the conditions for publishing a crawler's runs, or set them."""
-    from headwater_client.cli import access, lookup, schedules
+    from headwater_client.cli import schedules
     from headwater_client.requests import given
 
     changes = given(min_docs=min_docs, max_shrink=max_shrink, max_rejected=max_rejected)
+    found = _shown_or_set(crawler, "gates", changes, off=off, url=url)
+    schedules.answer_gates(found, as_json=as_json)
+
+
+def _shown_or_set(ref: str, field: str, changes: Mapping[str, Any], *, off: bool, url: str | None) -> "Crawler":
+    """Return a crawler, after setting a field of it if there are changes, or removing it."""
+    from headwater_client.cli import access, lookup
+
     if off and changes:
         raise CliError("--off goes with no other option", code=ExitCode.USAGE)
     with access.connected(url) as headwater:
-        found = lookup.crawler(headwater, crawler)
+        found = lookup.crawler(headwater, ref)
         if off or changes:
-            found = headwater.crawlers.update(found, {"gates": None if off else changes})
-        schedules.answer_gates(found, as_json=as_json)
+            return headwater.crawlers.update(found, {field: None if off else changes})
+        return found
 
 
 @app.command()
