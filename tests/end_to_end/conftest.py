@@ -167,7 +167,7 @@ def a_crawler(client: httpx.Client, *, external: dict | None = None, **fields) -
     return made(client, f"/actions/externals/{registered['fid']}/crawler", {"meta": {"links": links}} | fields)
 
 
-def wait_for(question, *, seconds: float = 30):
+def wait_for(question, *, seconds: float = 60):
     """Return the first answer that is true; a wait for an event, not a measure of time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

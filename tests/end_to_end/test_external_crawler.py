@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -213,8 +214,9 @@ def test_a_server_that_is_terminated_fails_its_tasks_with_a_word_and_keeps_what_
     headwater, crawling, blocking
 ):
     crawler = crawling(blocking=blocking, concurrency=1, grace=0.1)
-    running, waiting = (begun(headwater, pace="slow", pages=1000) for _ in range(2))
+    running = begun(headwater, pace="slow", pages=1000)
     wait_for(lambda: ids(headwater, running))
+    waiting = begun(headwater, pace="slow", pages=1000)
     wait_for(lambda: headwater.tasks.get(waiting).state == "running")
 
     crawler.end()
@@ -252,12 +254,16 @@ def test_a_headwater_that_is_killed_in_between_loses_nothing(served, headwater, 
 
 def test_a_task_that_waits_longer_than_its_timeout_is_not_taken_for_silent(headwater, crawling):
     crawling(concurrency=1)
-    first = begun(headwater, pace="slow", pages=20)
+    first = begun(headwater, pace="slow", pages=1000)
+    wait_for(lambda: ids(headwater, first))
     second = begun(headwater, timeout=2)
 
     wait_for(lambda: headwater.tasks.get(second).message == "waits for 1 other")
+    told = headwater.tasks.get(second).deadline
+    wait_for(lambda: datetime.now(UTC) > told + timedelta(seconds=2))
+    headwater.tasks.stop(first)
+
     assert ended(headwater, second, "done", "timed_out").state == "done"
-    assert headwater.tasks.get(first).state == "done"
 
 
 def test_with_a_secret_headwater_is_let_in_and_others_are_not(headwater, crawling):
