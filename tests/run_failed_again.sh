@@ -3,8 +3,8 @@
 # Usage: run_failed_again.sh PYTHON MARKERS TESTS...
 #
 # A test of processes, sockets and clocks may fail because two workers and their servers shared two cores. One that
-# fails again is a failure, and so are more than a few: then something is broken. One that passes is printed as unstable, so
-# that somebody fixes it.
+# fails again is a failure, and so are more than a few: then something is broken. One that passes is printed as
+# unstable, so that somebody fixes it.
 set -eu
 python=$1 markers=$2
 shift 2
