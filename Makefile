@@ -21,7 +21,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --pyth
 WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster serve docs dist test test-served test-all test-kills screenshots exchanges bench bench-peers bench-writers bench-guard bench-cluster bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint types imports format lock clean
+.PHONY: help demo cluster serve docs dist test test-served test-all test-kills screenshots exchanges bench bench-peers bench-writers bench-guard bench-cluster bench-sync bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -132,6 +132,9 @@ bench-runs: $(STAMP) ## Measure what reading and running costs as the number of 
 
 bench-cluster: $(STAMP) ## Measure what the distance to PostgreSQL costs small uploads; two minutes
 	@$(BIN)/python -m bench.cluster
+
+bench-sync: $(STAMP) ## Measure headwater sync into DuckDB and PostgreSQL; three minutes
+	@$(BIN)/python -m bench.sync
 
 bench-idle: $(STAMP) ## Measure what an idle server costs, and how soon a server is ready; three minutes
 	@$(BIN)/python -m bench.idle

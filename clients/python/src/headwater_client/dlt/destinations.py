@@ -26,6 +26,9 @@ _BY_SCHEME: dict[str, tuple[str, Literal["csv", "parquet"] | None]] = {
     "databricks": ("databricks", None),
 }
 
+#: Destinations to which rows are sent as they are, so that compressed files would only be decompressed again.
+_WITHOUT_COMPRESSION = {"postgres", "duckdb", "sqlalchemy"}
+
 
 class UnknownDestination(ValueError):
     """The URL is of no database that is known."""
@@ -38,6 +41,8 @@ class Target:
     destination: AnyDestination
     #: The format of files in which it takes rows; None is what dlt prefers.
     file_format: Literal["csv", "parquet"] | None
+    #: Whether it takes compressed files.
+    is_compressed: bool
     #: The type of the column with whole documents: ``text`` where dlt would write JSON as a string within JSON.
     document_type: Literal["json", "text"]
 
@@ -64,6 +69,7 @@ def target_of(url: str) -> Target:
     return Target(
         destination=dlt.destinations.__dict__[name](**credentials),
         file_format=file_format,
+        is_compressed=name not in _WITHOUT_COMPRESSION,
         document_type="text" if name == "sqlalchemy" else "json",
     )
 

@@ -114,7 +114,7 @@ def _all(headwater: Headwater, stream: str, version: int, columns: Sequence[Colu
         with pq.ParquetFile(file) as exported:
             batches: Iterator[pa.RecordBatch] = exported.iter_batches(_BATCH)  # pyright: ignore[reportUnknownMemberType]
             for batch in batches:
-                yield tables.table_of_export(batch, columns)
+                yield from tables.tables_of_export(batch, columns)
 
 
 def _changed(

@@ -72,6 +72,8 @@ def sync(
     file = MarkFile.of(folder, stream=found.fid, url=url, table=table, dataset=dataset)
     is_known = file.read() is not None
     file.delete()
+    if not target.is_compressed:
+        dlt.config[f"{file.pipeline}.normalize.data_writer.disable_compression"] = True
     with _quiet():
         pipeline = dlt.pipeline(
             file.pipeline, pipelines_dir=str(folder), destination=target.destination, dataset_name=dataset

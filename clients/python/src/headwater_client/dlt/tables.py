@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.json as pa_json
 
 from headwater_client.dlt.columns import DELETED, DOCUMENT, ID, TASK, Column, ColumnType
+
+#: Its functions are made when it is imported, so that no type checker knows them.
+_pc: Any = pyarrow.compute
 
 _ARROW = {
     ColumnType.TEXT: pa.string(),
@@ -25,31 +27,8 @@ _ARROW = {
 MOST_ROWS = 50_000
 MOST_BYTES = 32 << 20
 #: In JSON text, the character NUL, which few databases can hold; or an escaped backslash before other text.
-_NUL = rb"\u0000"
+_NUL = r"\u0000"
 _INT64 = range(-(1 << 63), 1 << 63)
-
-
-@dataclass
-class Rows:
-    """Rows of a table that is being filled."""
-
-    ids: list[str] = field(default_factory=list[str])
-    tasks: list[str | None] = field(default_factory=list[str | None])
-    #: The JSON text of each document; None deletes it.
-    documents: list[bytes | None] = field(default_factory=list[bytes | None])
-    size: int = 0
-
-    def add(self, doc_id: str, task: str | None, document: bytes | None) -> None:
-        """Add a row."""
-        self.ids.append(doc_id)
-        self.tasks.append(task)
-        self.documents.append(document)
-        self.size += len(document or b"")
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a table should be made of them."""
-        return len(self.ids) >= MOST_ROWS or self.size >= MOST_BYTES
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:
@@ -59,37 +38,48 @@ def schema_of(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema([*fields, pa.field(DOCUMENT, pa.string()), pa.field(DELETED, pa.bool_())])
 
 
-def table_of(rows: Rows, columns: Sequence[Column]) -> pa.Table:
-    """Return a table of rows; a field whose value is not of its column's type is null there."""
-    documents, text = rows.documents, _lines(rows.documents)
-    if _NUL in text:
-        documents = [None if document is None else _storable(document) for document in documents]
-        text = _lines(documents)
-    ids = [doc_id.replace("\0", "\ufffd") for doc_id in rows.ids]
-    arrays = [pa.array(ids, pa.string()), pa.array(rows.tasks, pa.string()), *_fields(documents, text, columns)]
-    arrays.append(pa.array(documents, pa.binary()).cast(pa.string()))
-    arrays.append(pa.array([document is None for document in documents], pa.bool_()))
-    return pa.Table.from_arrays(arrays, schema=schema_of(columns))
+def tables_of_export(batch: pa.RecordBatch, columns: Sequence[Column]) -> Iterator[pa.Table]:
+    """Yield tables of a batch of an export as Parquet."""
+    rows = max(1, batch.num_rows * MOST_BYTES // max(batch.nbytes, MOST_BYTES))
+    for start in range(0, batch.num_rows, rows):
+        ids, tasks, documents = (
+            cast("Any", batch.column(name).slice(start, rows).cast(pa.string()))
+            for name in ("_id", "_task", "document")
+        )
+        yield _table(ids, tasks, documents, columns)
 
 
 def tables_of_changes(lines: Iterable[bytes], columns: Sequence[Column]) -> Iterator[pa.Table]:
     """Yield tables of the lines of a change feed."""
-    rows = Rows()
+    rows: list[tuple[str, str | None, bytes | None]] = []
+    size = 0
     for line in lines:
-        rows.add(*_change(line))
-        if rows.is_full:
-            yield table_of(rows, columns)
-            rows = Rows()
-    if rows.ids:
-        yield table_of(rows, columns)
+        rows.append(_change(line))
+        size += len(line)
+        if len(rows) >= MOST_ROWS or size >= MOST_BYTES:
+            yield _table_of_changes(rows, columns)
+            rows, size = [], 0
+    if rows:
+        yield _table_of_changes(rows, columns)
 
 
-def table_of_export(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.Table:
-    """Return a table of a batch of an export as Parquet."""
-    ids, tasks, documents = (batch.column(name).cast(pa.string()) for name in ("_id", "_task", "document"))
-    held = Rows(tasks=tasks.to_pylist(), documents=documents.cast(pa.binary()).to_pylist())
-    held.ids = cast("list[str]", ids.to_pylist())
-    return table_of(held, columns)
+def _table_of_changes(rows: Sequence[tuple[str, str | None, bytes | None]], columns: Sequence[Column]) -> pa.Table:
+    ids, tasks, documents = zip(*rows, strict=True)
+    texts = pa.array(documents, pa.binary()).cast(pa.string())
+    return _table(pa.array(ids, pa.string()), pa.array(tasks, pa.string()), texts, columns)
+
+
+def _table(ids: Any, tasks: Any, documents: Any, columns: Sequence[Column]) -> pa.Table:
+    """Return a table of rows; a document that is null deletes its row, a field of another type than its column is null.
+
+    All is done by Arrow, without objects of Python, unless a document needs them.
+    """
+    ids = _pc.replace_substring(ids, "\0", "\ufffd")
+    has_nul = _pc.match_substring(documents, _NUL)
+    if _pc.any(has_nul).as_py():
+        documents = pa.array([None if text is None else _storable(text) for text in documents.to_pylist()], pa.string())
+    arrays = [ids, tasks, *_fields(documents, columns), documents, documents.is_null()]
+    return pa.Table.from_arrays(arrays, schema=schema_of(columns))
 
 
 def _change(line: bytes) -> tuple[str, str | None, bytes | None]:
@@ -101,10 +91,10 @@ def _change(line: bytes) -> tuple[str, str | None, bytes | None]:
     return rest["id"], rest["task"], document
 
 
-def _storable(document: bytes) -> bytes:
+def _storable(document: str) -> str:
     if _NUL not in document:
         return document
-    return json.dumps(_cleaned(json.loads(document)), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(_cleaned(json.loads(document)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _cleaned(value: Any) -> Any:
@@ -119,28 +109,25 @@ def _cleaned(value: Any) -> Any:
             return value
 
 
-def _lines(documents: Sequence[bytes | None]) -> bytes:
-    return b"\n".join(b"{}" if document is None else document for document in documents)
-
-
-def _fields(
-    documents: Sequence[bytes | None], text: bytes, columns: Sequence[Column]
-) -> list[pa.Array[Any] | pa.ChunkedArray[Any]]:
-    """Return the column of each field; ``text`` holds the documents as lines."""
+def _fields(documents: Any, columns: Sequence[Column]) -> list[Any]:
+    """Return the column of each field."""
     if not columns:
         return []
     try:
         wanted = pa.schema([pa.field(column.field, _ARROW[column.type]) for column in columns])
+        lines = _pc.binary_join_element_wise(_pc.fill_null(documents, "{}"), "", "\n")
+        text: Any = lines.buffers()[2]
+        reader: Any = pa.BufferReader(text)
         parsed = pa_json.read_json(
-            io.BytesIO(text),
-            pa_json.ReadOptions(block_size=len(text) + 1),
+            reader,
+            pa_json.ReadOptions(block_size=text.size + 1),
             pa_json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="ignore"),
         )
         if parsed.num_rows == len(documents):
             return [parsed.column(column.field) for column in columns]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError):
         pass  # a value of another type, or a field twice
-    values: list[dict[str, Any]] = [{} if document is None else json.loads(document) for document in documents]
+    values: list[dict[str, Any]] = [{} if text is None else json.loads(text) for text in documents.to_pylist()]
     return [
         pa.array([_fitting(value.get(column.field), column.type) for value in values], _ARROW[column.type])
         for column in columns
