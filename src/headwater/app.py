@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from random import random
 from time import monotonic
-from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -58,6 +57,8 @@ from headwater.api.routers import (
 )
 from headwater.api.routers import metrics as metrics_router
 from headwater.api.routers import uploads as upload_routes
+from headwater.api.shared_rates import EVERY as RATES_EVERY
+from headwater.api.shared_rates import SharedRates
 from headwater.backup.scheduled import LOOK_EVERY, BackupCommand, BackupSchedule
 from headwater.backup.scrub import Scrub
 from headwater.bootstrap import disk_of, opened_store, prepare, secret_key
@@ -293,6 +294,7 @@ async def running(
         stack.callback(change_feed.close)
         loops = _loops(db)
         _measure(settings, db, engine, metrics, loops)
+        rate_limiter, login_limiter = _limiters(settings, role, db, loops)
         event_feed = EventFeed(db)
         stack.push_async_callback(event_feed.end)
         if role.runs_loops:
@@ -360,7 +362,8 @@ async def running(
             public_url=settings.reached_at,
             retry_backoff=settings.retry_backoff,
             rng=random,
-            **_limiters(settings, role),
+            rate_limiter=rate_limiter,
+            login_limiter=login_limiter,
             key_usage=_key_usage(db, stack),
             metrics=metrics,
             sandbox=sandbox,
@@ -479,12 +482,18 @@ def _measure(settings: Settings, db: Database, engine: Engine, metrics: Metrics,
     loops.start("labels", partial(repeat, labels, every=WATCH_EVERY, fault="metrics.crawlers_unknown"))
 
 
-def _limiters(settings: Settings, role: Role) -> dict[str, Any]:
+def _limiters(settings: Settings, role: Role, db: Database, loops: Loops) -> tuple[RateLimiter, LoginLimiter]:
+    """Return what limits callers, which servers on one PostgreSQL count together."""
     shared = [0.0] * rate_limit_cells() if role.rate_limits is None else role.rate_limits
-    return {
-        "rate_limiter": RateLimiter(most=settings.requests_per_minute, clock=monotonic, shared=shared),
-        "login_limiter": LoginLimiter(most=settings.failed_logins_per_minute, clock=monotonic, shared=shared),
-    }
+    limiters = (
+        RateLimiter(most=settings.requests_per_minute, clock=monotonic, shared=shared),
+        LoginLimiter(most=settings.failed_logins_per_minute, clock=monotonic, shared=shared),
+    )
+    buckets = [each.buckets for each in limiters if each.buckets is not None]
+    if buckets and not db.commits_in_order:
+        rates = SharedRates(db, buckets, clock=monotonic)
+        loops.start("rates", partial(repeat, rates.turn, every=RATES_EVERY, fault="rates.not_shared"))
+    return limiters
 
 
 def _key_usage(db: Database, stack: contextlib.AsyncExitStack) -> KeyUsage:

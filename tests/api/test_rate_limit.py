@@ -81,3 +81,19 @@ def test_keys_that_would_lie_in_one_place_are_told_apart_and_memory_is_bounded(c
     clock.now += 60
     assert allowed(rate_limiter, crowd[8], 3) == 2
     assert len(shared) == cells()
+
+
+def test_what_was_taken_is_told_once_and_what_others_took_is_missing_from_then_on(clock):
+    shared, key = [0.0] * cells(), a_key()
+    rate_limiter = RateLimiter(most=60, clock=clock, shared=shared)
+    assert allowed(rate_limiter, key, 3) == 3
+
+    ((mark, seconds),) = rate_limiter.buckets.unsent().items()
+    assert (seconds, rate_limiter.buckets.unsent()) == (3, {})
+    rate_limiter.buckets.learn(mark, 50.0)
+    rate_limiter.buckets.learn(mark, 4.0)
+    rate_limiter.buckets.learn(mark + SLOTS, 60.0)
+
+    assert allowed(rate_limiter, key, 100) == 10
+    assert rate_limiter.buckets.unsent() == {mark: 10}
+    assert allowed(rate_limiter, a_key(), 100) == 60

@@ -13,8 +13,9 @@ from headwater.domain.errors import TooManyRequests
 MINUTE = 60.0
 #: Callers that are counted at once, of each kind; with more, those without a slot are not limited.
 SLOTS = 4096
-#: Numbers per slot: an identifier of the caller, and when its bucket is full again.
-_WIDTH = 2
+#: Numbers per slot: an identifier of the caller, when its bucket is full again, and the seconds by which requests have
+#: put that off that no other server knows of.
+_WIDTH = 3
 #: Slots that a caller may occupy.
 _PROBES = 8
 #: The kinds of callers: keys, and addresses.
@@ -58,9 +59,29 @@ class Buckets:
         now = self.clock()
         slot = self._slot(mark, now)
         if slot is not None:
-            full_at = self._full_at(slot, mark, now)
+            full_at, unsent = self._full_at(slot, mark, now), self.shared[slot + 2] * (self.shared[slot] == mark)
             self.shared[slot] = mark
             self.shared[slot + 1] = full_at + MINUTE / self.most
+            self.shared[slot + 2] = unsent + MINUTE / self.most
+
+    def unsent(self) -> dict[int, float]:
+        """Return what callers have taken since the last call, in the seconds in which it refills, by their marks."""
+        begin = self.part * SLOTS * _WIDTH
+        taken = self.shared[begin + 2 : begin + SLOTS * _WIDTH : _WIDTH]
+        found: dict[int, float] = {}
+        for place, seconds in enumerate(taken):
+            if seconds:
+                slot = begin + place * _WIDTH
+                self.shared[slot + 2] = 0.0
+                found[int(self.shared[slot])] = seconds
+        return found
+
+    def learn(self, mark: int, seconds: float) -> None:
+        """Note that a caller's bucket is this far from full, by the count of all servers."""
+        now = self.clock()
+        slot = self._slot(float(mark), now)
+        if slot is not None and self.shared[slot] == mark:
+            self.shared[slot + 1] = max(self.shared[slot + 1], now + seconds)
 
     def _full_at(self, slot: int, mark: float, now: float) -> float:
         return max(self.shared[slot + 1], now) if self.shared[slot] == mark else now
@@ -83,21 +104,28 @@ class RateLimiter:
     clock: Callable[[], float]
     shared: MutableSequence[float]
 
+    @property
+    def buckets(self) -> Buckets | None:
+        """What is left of each key's rate; None if there is no limit."""
+        if self.most is None:
+            return None
+        return Buckets(most=self.most, clock=self.clock, shared=self.shared, part=0)
+
     def acquire(self, key: Key) -> None:
         """Count a request of a key.
 
         Raises:
             TooManyRequests: the key has exceeded its rate.
         """
-        if self.most is None:
+        buckets = self.buckets
+        if buckets is None:
             return
-        buckets = Buckets(most=self.most, clock=self.clock, shared=self.shared, part=0)
         mark = float(int(key.fid[-13:], 16) + 1)  # as many bits of its random part as a float holds exactly
         wait = buckets.wait(mark)
         if wait > 0:
             seconds = math.ceil(wait)
             raise TooManyRequests(
-                f"key {key.name!r} may make {self.most} requests a minute (setting requests_per_minute); "
+                f"key {key.name!r} may make {buckets.most} requests a minute (setting requests_per_minute); "
                 f"go on in {seconds} s",
                 retry_after=seconds,
             )
@@ -118,15 +146,23 @@ class LoginLimiter:
     shared: MutableSequence[float]
     _known: dict[str, None] = field(default_factory=dict[str, None])
 
+    @property
+    def buckets(self) -> Buckets | None:
+        """What each address may still try; None if there is no limit."""
+        if self.most is None:
+            return None
+        return Buckets(most=self.most, clock=self.clock, shared=self.shared, part=1)
+
     def require(self, address: str | None, secret: str) -> None:
         """Refuse a caller whose address has tried too much.
 
         Raises:
             TooManyRequests: it has.
         """
-        if self.most is None or address is None:
+        buckets = self.buckets
+        if buckets is None or address is None:
             return
-        wait = self._buckets.wait(_mark(address))
+        wait = buckets.wait(_mark(address))
         if wait > 0 and digest_of(secret) not in self._known:
             seconds = math.ceil(wait)
             raise TooManyRequests(
@@ -136,8 +172,9 @@ class LoginLimiter:
 
     def failed(self, address: str | None) -> None:
         """Count a failure."""
-        if self.most is not None and address is not None:
-            self._buckets.take(_mark(address))
+        buckets = self.buckets
+        if buckets is not None and address is not None:
+            buckets.take(_mark(address))
 
     def succeeded(self, secret: str) -> None:
         """Remember a key or token that is valid."""
@@ -148,10 +185,6 @@ class LoginLimiter:
         self._known[digest] = None
         if len(self._known) > _REMEMBERED:
             self._known.pop(next(iter(self._known)))
-
-    @property
-    def _buckets(self) -> Buckets:
-        return Buckets(most=self.most or 1, clock=self.clock, shared=self.shared, part=1)
 
 
 def _mark(address: str) -> float:

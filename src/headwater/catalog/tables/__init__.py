@@ -6,6 +6,7 @@ from headwater.catalog.tables.access import (
     credentials,
     ended_sessions,
     keys,
+    rate_buckets,
     secret_check,
     sign_in_links,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "metadata",
     "notices",
     "notifications",
+    "rate_buckets",
     "receipts",
     "rejects",
     "replayed",

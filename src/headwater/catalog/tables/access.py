@@ -1,6 +1,6 @@
 """API keys, sign-in links, credentials and the audit."""
 
-from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Double, ForeignKey, Index, Integer, String, Table, Text
 
 from headwater.catalog.core.dialects import UtcDateTime
 from headwater.catalog.tables.base import FID, metadata
@@ -100,4 +100,14 @@ audit_kept = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("since", FID, nullable=False),
+)
+
+# When the allowances of callers are whole again, by the database's clock; of servers on one PostgreSQL only.
+rate_buckets = Table(
+    "rate_buckets",
+    metadata,
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("mark", BigInteger, primary_key=True, autoincrement=False),
+    # Seconds since 1970.
+    Column("full_at", Double[float](), nullable=False),
 )
