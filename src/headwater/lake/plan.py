@@ -85,7 +85,7 @@ class Plan:
         return msgspec.json.decode(text, type=cls)
 
     def ranges(self, most: int) -> list[PlannedRange]:
-        """Return the documents in at most so many ranges, of about the same number of documents."""
+        """Return the documents in ``most`` ranges or fewer, of about the same number of documents."""
         finest = len(self.bounds) + 1
         count = max(1, min(most, finest, MOST_NAMED // max(1, len(self.files))))
         bounds = [self.bounds[nth * finest // count - 1] for nth in range(1, count)]
