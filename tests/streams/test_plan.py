@@ -13,6 +13,7 @@ from headwater.lake.plan import Plan
 from headwater.streams import iceberg
 from headwater.streams.iceberg import KEPT, READERS_LEAVE, IcebergTables, Warehouse
 from headwater.streams.plan import StreamPlans
+from headwater.streams.shared_plan import SharedStreamPlans
 from headwater.streams.views import NOW, View
 from iceberg_history import exported, play
 from lakes import content_of, needs_directory
@@ -25,6 +26,8 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 @pytest.fixture
 def plans(world) -> StreamPlans:
+    if world.store.is_remote:
+        return SharedStreamPlans(world.db, world.engine, world.store, clock=world.clock)
     return StreamPlans(world.db, world.engine, world.store)
 
 
