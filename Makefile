@@ -95,12 +95,14 @@ fuzz: $(STAMP) $(FUZZ)/.installed ## Call the API with thousands of made-up requ
 
 # Other engines, in an environment of their own: some want other versions than Headwater.
 ENGINES := $(VENV)/engines
-$(ENGINES)/.installed: $(BIN)/uv requirements-engines.lock
+$(ENGINES)/.installed: $(BIN)/uv requirements-engines.lock clients/python/pyproject.toml
 	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(ENGINES)
 	@$(BIN)/uv pip install --quiet --python $(ENGINES)/bin/python --require-hashes -r requirements-engines.lock
+	@$(BIN)/uv pip install --quiet --python $(ENGINES)/bin/python --no-deps --build-constraints requirements-dev.lock \
+		--editable clients/python
 	@touch $@
 
-test-engines: $(STAMP) $(ENGINES)/.installed ## Have other engines read streams as Iceberg tables; the first run installs 1 GB
+test-engines: $(STAMP) $(ENGINES)/.installed ## Have other engines read streams; the first run installs 2 GB
 	@TEST_ENGINES=$(CURDIR)/$(ENGINES)/bin/python $(BIN)/python -m pytest -q tests/engines
 
 test-kills: $(STAMP) ## Kill and stop nodes 300 times under load, and look for what was lost; half an hour

@@ -2,16 +2,21 @@
 
 import contextlib
 import random
+from collections.abc import Iterable
 
 from builders import World
 from headwater.domain.errors import HeadwaterError
+from headwater.domain.task import Mode
 from headwater.streams.views import View
 
 Row = tuple[str, str, str]
 
 
 async def play(world: World, *, seed: int, steps: int = 14) -> str:
-    """Let things happen to a stream: uploads, retries, deletes, restores, merges, folding, erasure; return its fid."""
+    """Let things happen to a stream; return its fid.
+
+    They are uploads, deletions, snapshots of all or a part, retries, deletes, restores, merges, folding and erasure.
+    """
     dice = random.Random(seed)
     crawler = await world.crawler(publish=dice.choice(["live", "on_success"]))
     tasks = []
@@ -19,7 +24,11 @@ async def play(world: World, *, seed: int, steps: int = 14) -> str:
         docs = [{"id": f"ä{dice.randrange(40)}'\"", "step": step, "n": number} for number in range(dice.randrange(60))]
         match dice.choice(["run", "run", "run", "retry", "delete", "restore", "compact", "fold", "erase"]):
             case "run":
-                task = await world.task(crawler)
+                if dice.random() < 0.3:
+                    docs += [{"$delete": f"ä{dice.randrange(40)}'\""} for _ in range(5)]
+                mode = Mode.SNAPSHOT if dice.random() < 0.2 else None
+                scope = None if mode is None else dice.choice([None, [f"n<{dice.randrange(60)}"]])
+                task = await world.task(crawler, mode=mode, scope=scope)
                 tasks.append(task)
                 for start in range(0, len(docs), 25):
                     await world.upload(task, docs[start : start + 25])
@@ -49,9 +58,9 @@ async def play(world: World, *, seed: int, steps: int = 14) -> str:
     return crawler.stream
 
 
-async def exported(world: World, stream: str, version: int | None = None) -> list[Row]:
+async def exported(world: World, stream: str, version: int | None = None, *, without: Iterable[str] = ()) -> list[Row]:
     """The rows of a stream's export: id, task and document, in the order of ids."""
-    documents = await world.reader.documents(stream, View(as_of=version))
+    documents = await world.reader.documents(stream, View(as_of=version, without=frozenset(without)))
     return [
         (row["doc_id"], row["task"], row["doc"])
         async for batch in world.reader.batches(documents)

@@ -46,6 +46,7 @@ from headwater.api.routers import (
     keys,
     links,
     notifications,
+    plan,
     rejects,
     revert,
     schema_checks,
@@ -110,10 +111,12 @@ from headwater.streams.history import DocumentHistory
 from headwater.streams.iceberg import IcebergTables
 from headwater.streams.log_shipping import EVERY as LOGS_EVERY
 from headwater.streams.log_shipping import LogShipping
+from headwater.streams.plan import StreamPlans
 from headwater.streams.prepared_exports import PreparedExports
 from headwater.streams.retention import Kept, Retention
 from headwater.streams.shared_exports import SharedExports
 from headwater.streams.shared_iceberg import SharedIcebergTables
+from headwater.streams.shared_plan import SharedStreamPlans
 from headwater.streams.task_log import TaskLogReader
 
 log = structlog.get_logger(__name__)
@@ -220,6 +223,7 @@ def create_app(
         changes,
         events,
         bisect,
+        plan,
         documents,
     )
     routes = [route for module in modules for route in module.router.routes]
@@ -347,6 +351,7 @@ async def running(
             document_history=DocumentHistory(db, engine),
             bisection=Bisection(db, engine),
             iceberg_tables=iceberg_tables,
+            stream_plans=_stream_plans(db, engine, store),
             store_reader=_store_reader(settings),
             prepared_exports=_prepared_exports(settings, db, store),
             change_feed=change_feed,
@@ -427,6 +432,10 @@ def _prepared_exports(settings: Settings, db: Database, store: Store) -> Prepare
 
 def _iceberg_tables(db: Database, engine: Engine, store: Store) -> IcebergTables:
     return SharedIcebergTables(db, engine, store, clock=now) if store.is_remote else IcebergTables(db, engine, store)
+
+
+def _stream_plans(db: Database, engine: Engine, store: Store) -> StreamPlans:
+    return SharedStreamPlans(db, engine, store, clock=now) if store.is_remote else StreamPlans(db, engine, store)
 
 
 def _store_reader(settings: Settings) -> StoreReader | None:

@@ -117,6 +117,7 @@ async def test_all_calls_of_the_protocol_are_there(document):
         "GET /tasks/{fid}/rejects",
         "POST /actions/tasks/{fid}/replay",
         "GET /streams/{fid}/bisect",
+        "GET /streams/{fid}/plan",
         "GET /events",
         "GET /webhooks",
         "POST /webhooks",

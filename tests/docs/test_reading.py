@@ -8,7 +8,7 @@ from fastapi.routing import APIRoute
 
 from docs_page import Page
 from headwater.api.auth import ADMINISTERS, READS, WRITES
-from headwater.api.routers import bisect, changes, documents, export, rejects, revert, task_deletion, tasks
+from headwater.api.routers import bisect, changes, documents, export, plan, rejects, revert, task_deletion, tasks
 from headwater.api.routers.documents import LogOut, VersionOut
 from headwater.api.routers.rejects import RejectOut, ReplayOut
 from headwater.api.routers.revert import RestoreBody
@@ -31,7 +31,7 @@ CALLS = {(method, path): (anchor, scope) for method, path, anchor, scope in CALL
 #: By method and path as the page writes them.
 ROUTES = {
     (method, route.path.replace("{doc_id:any}", "{id}")): route
-    for part in (revert, export, bisect, changes, documents, rejects, tasks, task_deletion)
+    for part in (revert, export, bisect, plan, changes, documents, rejects, tasks, task_deletion)
     for route in part.router.routes
     if isinstance(route, APIRoute)
     for method in route.methods

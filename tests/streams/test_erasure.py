@@ -544,3 +544,13 @@ async def test_what_other_streams_kept_aside_is_left_alone(world):
         await world.upload(task, b'{"id": "a", "n": "x"}\n', lenient=True)
     await world.document_erasure.erase(here.stream, "a")
     assert [len(await world.rejects(task)) for task in tasks] == [0, 1]
+
+
+async def test_a_document_that_no_version_has_shown_is_erased(world):
+    crawler = await world.crawler(publish=Publish.ON_SUCCESS)
+    task = await world.task(crawler)
+    await world.upload(task, [_secret(), {"id": "a"}])
+    await world.report(task, 500)
+    await _eraser(world).erase(crawler.stream, ERASED)
+    await _empty(world)
+    assert telling(world, SECRET) == []

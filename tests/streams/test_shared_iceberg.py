@@ -135,14 +135,14 @@ async def test_nodes_that_make_the_same_version_at_a_time_keep_one(world, node, 
     crawler = await world.crawler()
     await world.done(crawler, [{"id": "a"}])
     both = asyncio.Barrier(2)
-    look_at = SharedIcebergTables._renewed  # noqa: SLF001 - where both have found nothing
+    look_at = shared_iceberg.renewed  # where both have found nothing
 
     async def together(*args):
         found = await look_at(*args)
         await both.wait()
         return found
 
-    monkeypatch.setattr(SharedIcebergTables, "_renewed", together)
+    monkeypatch.setattr(shared_iceberg, "renewed", together)
     found = await asyncio.gather(
         *(one.table(crawler.stream, None, copied.warehouse) for one in (tables, tables_of(node)))
     )

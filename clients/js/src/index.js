@@ -13,6 +13,7 @@ export { TaskWriter } from "./writer.js";
 /** @typedef {import("./queue.js").CrawlTask} CrawlTask */
 /** @typedef {import("./streams.js").BisectOptions} BisectOptions */
 /** @typedef {import("./streams.js").DocsOptions} DocsOptions */
+/** @typedef {import("./streams.js").PlanOptions} PlanOptions */
 /** @typedef {import("./streams.js").StreamFilters} StreamFilters */
 /** @typedef {import("./tasks.js").LogFilters} LogFilters */
 /** @typedef {import("./tasks.js").TaskFilters} TaskFilters */
@@ -25,6 +26,10 @@ export { TaskWriter } from "./writer.js";
 /** @typedef {import("./types.js").HeadwaterEvent} HeadwaterEvent */
 /** @typedef {import("./log.js").LogLevel} LogLevel */
 /** @typedef {import("./types.js").LogLine} LogLine */
+/** @typedef {import("./types.js").Plan} Plan */
+/** @typedef {import("./types.js").PlannedFile} PlannedFile */
+/** @typedef {import("./types.js").PlannedRange} PlannedRange */
+/** @typedef {import("./types.js").PlannedSegment} PlannedSegment */
 /** @typedef {import("./types.js").Receipt} Receipt */
 /** @typedef {import("./types.js").Stream} Stream */
 /** @typedef {import("./types.js").StreamDocument} StreamDocument */

@@ -6,6 +6,7 @@ import { documentPath } from "./paths.js";
 /** @typedef {import("./types.js").Stream} Stream */
 /** @typedef {import("./types.js").Bisected} Bisected */
 /** @typedef {import("./types.js").DocumentVersion} DocumentVersion */
+/** @typedef {import("./types.js").Plan} Plan */
 /** @typedef {import("./types.js").StreamDocument} StreamDocument */
 
 /**
@@ -27,6 +28,12 @@ import { documentPath } from "./paths.js";
  * @property {string} [id] Only the document with this id.
  * @property {number} [since] Only changes after this version of the stream.
  * @property {number} [limit] Changes in the answer (1000).
+ *
+ * @typedef {object} PlanOptions
+ * @property {number} [asOf] The stream as of this version.
+ * @property {string | string[]} [without] The stream without the documents of these tasks.
+ * @property {number} [ranges] Into how many ranges of ids it is cut, at most (16).
+ * @property {"headwater" | "local" | "store"} [warehouse] How files are to be read (`headwater`: over HTTP).
  */
 
 export class Streams {
@@ -103,6 +110,18 @@ export class Streams {
   async bisect(stream, { q, where, id, since, limit } = {}) {
     const query = { q, where, id, since, limit };
     return (await this.#api.call("GET", ["streams", fidOf(stream), "bisect"], { query })).body["payload"];
+  }
+
+  /**
+   * Plan how several machines read a stream at once: ranges of ids, and the files to read for each.
+   *
+   * @param {string | {fid: string}} stream
+   * @param {PlanOptions} [options]
+   * @returns {Promise<Plan>}
+   */
+  async plan(stream, { asOf, without, ranges, warehouse } = {}) {
+    const query = { as_of: asOf, without, ranges, warehouse };
+    return (await this.#api.call("GET", ["streams", fidOf(stream), "plan"], { query })).body["payload"];
   }
 
   /**

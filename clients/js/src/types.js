@@ -114,6 +114,28 @@
  * @property {{method: string, path: string, body: Record<string, any>} | null} dry_run
  * The call that tells what undoing them would change.
  *
+ * @typedef {object} PlannedFile
+ * A file of a plan.
+ * @property {string} location
+ * @property {number} size In bytes.
+ * @property {number} rows
+ *
+ * @typedef {PlannedFile & {task: string | null, deletes: PlannedFile | null}} PlannedSegment
+ * A Parquet file with the columns `doc_id`, `doc` and, if `task` is null, `task`. The column `pos` of the file `deletes`
+ * has the positions of the rows that do not show; null if all do.
+ *
+ * @typedef {{after: string | null, upto: string | null, segments: PlannedSegment[]}} PlannedRange
+ * The documents with ids after `after`, up to `upto`, inclusive; null is unbounded.
+ *
+ * @typedef {object} Plan
+ * A version of a stream as files, cut into ranges.
+ * @property {number} version The stream version.
+ * @property {number} docs How many documents it shows.
+ * @property {string} warehouse How locations are to be read: `headwater`, `local` or `store`.
+ * @property {Record<string, string>} config Endpoint and credentials for that, by the names of Iceberg.
+ * @property {string} expires_at Until when the files can be read.
+ * @property {PlannedRange[]} ranges In the order of ids.
+ *
  * @typedef {object} HeadwaterEvent
  * An event of the event feed.
  * @property {number} id Its sequence number.

@@ -36,6 +36,7 @@ from headwater.streams.erasure import DocumentErasure
 from headwater.streams.event_feed import EventFeed
 from headwater.streams.history import DocumentHistory
 from headwater.streams.iceberg import IcebergTables
+from headwater.streams.plan import StreamPlans
 from headwater.streams.prepared_exports import PreparedExports
 from headwater.streams.task_log import TaskLogReader
 
@@ -59,6 +60,7 @@ class Services:
     bisection: Bisection
     prepared_exports: PreparedExports
     iceberg_tables: IcebergTables
+    stream_plans: StreamPlans
     #: Issues credentials of the object store for engines, if the settings name a role for it.
     store_reader: StoreReader | None
     change_feed: ChangeFeed

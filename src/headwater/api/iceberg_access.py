@@ -7,6 +7,7 @@ are not verified, since a token is as secret as a key is.
 Of a lake in an object store, engines can also read the files from there, with credentials of the store.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from cryptography.fernet import InvalidToken
 from fastapi import Request
 
+from headwater.api.dependencies import Services
 from headwater.catalog.keys import Key
 from headwater.catalog.vault import Vault
 from headwater.domain.errors import NotFound
@@ -83,6 +85,20 @@ def warehouse(name: str, store: Store, reader: StoreReader | None) -> Warehouse:
         location=lambda stream: f"s3://{BUCKET}/{PREFIX}/{stream}",
         locate=lambda path: f"s3://{BUCKET}/{PREFIX}/{path.split('/')[1]}/{path}",
     )
+
+
+async def properties(stream: str, key: Key, request: Request, services: Services, files: Warehouse) -> dict[str, str]:
+    """Return the properties by which an engine reads the files of a stream in a warehouse; none if it needs none.
+
+    Raises:
+        Unavailable: the object store gives no credentials.
+    """
+    if files.name == LOCAL:
+        return {}
+    at = services.clock()
+    if files.name == STORE and services.store_reader is not None:
+        return await asyncio.to_thread(credentials_of_store, stream, services.store_reader, at=at)
+    return credentials(stream, key, request, public_url=services.public_url, vault=services.vault, at=at)
 
 
 def credentials(

@@ -1,5 +1,7 @@
 """Snapshots of streams as Iceberg tables, of a lake in an object store: which there are, and which files they need.
 
+The plans of streams, which are kept in the same way, are rows of the same table.
+
 The deletion of each of their files is scheduled when it is named, and put off while somebody asks for it; a snapshot
 can be used until an hour before that, for readers that have started. A file that is due is therefore named by none.
 """
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headwater.catalog import garbage, intended_files, objects, tables
@@ -18,6 +20,9 @@ from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.garbage import READERS_LEAVE
 from headwater.catalog.objects import STREAMS
 from headwater.domain.errors import Unavailable
+
+#: What stands for a warehouse, and what it begins with, where a plan is kept (``streams/plan.py``).
+PLANS = "plan"
 
 _kept = tables.iceberg_snapshots.c
 
@@ -101,7 +106,11 @@ def surplus(tx: Transaction, *, at: datetime, most: int, asked_within: timedelta
         _kept.until,
         tables.streams.c.layout.label("present"),
         func.row_number()
-        .over(partition_by=(_kept.stream, _kept.warehouse), order_by=_kept.until.desc())
+        # The plans of a stream count together, whatever they leave out.
+        .over(
+            partition_by=(_kept.stream, case((_kept.warehouse.like(f"{PLANS}%"), PLANS), else_=_kept.warehouse)),
+            order_by=_kept.until.desc(),
+        )
         .label("place"),
     ).outerjoin(tables.streams, tables.streams.c.fid == _kept.stream)
     return [

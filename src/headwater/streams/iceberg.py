@@ -14,7 +14,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -24,6 +25,7 @@ from typing import Any
 from headwater.catalog import segment_tables, streams
 from headwater.catalog.core.database import Database
 from headwater.catalog.core.transaction import Transaction
+from headwater.catalog.iceberg_snapshots import PLANS
 from headwater.domain.errors import NoRoom
 from headwater.domain.segment_table import SegmentFile, VisibleSegments, file_name
 from headwater.domain.stream import Stream
@@ -44,9 +46,10 @@ READERS_LEAVE = timedelta(hours=1)
 
 _COPIES = "copies"
 _METADATA = "metadata"
+#: Describes the snapshot or the plan of a folder; it is as old as the last request for it.
+ABOUT = "snapshot.json"
 #: Suffix of a snapshot that is being made.
 _STAGED = ".new"
-_ABOUT = "snapshot.json"
 _NAME = re.compile(r"(\d+)-(\d+)")
 _PRIVATE = 0o700
 
@@ -94,7 +97,7 @@ class IcebergTables:
             SegmentDamaged: a segment is damaged.
             NoRoom: the disk is full.
         """
-        look = await self._db.read(look_at, stream, version)
+        look = await self._db.read(look_at, stream, View(as_of=version))
         folder = f"{FOLDER}/{stream}/{warehouse.name}"
         current = None
         try:
@@ -116,7 +119,7 @@ class IcebergTables:
         return self._making.setdefault(stream, asyncio.Lock())
 
     async def _snapshot(self, look: "Look", folder: str, warehouse: Warehouse) -> Snapshot:
-        path = f"{folder}/{look.version}-{look.stream.layout}"
+        path = f"{folder}/{look.name}"
         found = await asyncio.to_thread(self._found, path)
         if found is not None:
             return found
@@ -124,7 +127,7 @@ class IcebergTables:
 
     def _found(self, path: str, *, is_asked: bool = True) -> Snapshot | None:
         """Return a snapshot that was made; ``is_asked`` keeps it for longer."""
-        about = self._root / path / _ABOUT
+        about = self._root / path / ABOUT
         try:
             found = Snapshot.decoded(about.read_bytes())
             if is_asked:
@@ -135,19 +138,12 @@ class IcebergTables:
         return found
 
     def _make(self, look: "Look", folder: str, path: str, warehouse: Warehouse) -> Snapshot:
-        staged = self._root / folder / f"{secrets.token_hex(8)}{_STAGED}"
-        staged.mkdir(mode=_PRIVATE, parents=True)
-        try:
+        with staged_folder(self._root / path) as staged:
             copies = _LocalCopies(self._root, f"{folder}/{_COPIES}")
             target = Target(staged=staged, path=path, copies=copies, locate=warehouse.locate)
             made = write_snapshot(self._engine, look.seen, target, version=look.version, at_ms=look.at_ms)
-            about = staged / _ABOUT
-            about.write_bytes(made.encoded())
-            with contextlib.suppress(OSError):  # another process was faster
-                staged.rename(self._root / path)
-            return made
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            (staged / ABOUT).write_bytes(made.encoded())
+        return made
 
     def _described(self, look: "Look", folder: str, warehouse: Warehouse, current: Snapshot | None) -> Table:
         """Return a table whose metadata list all snapshots of the present layout, and store the metadata."""
@@ -184,16 +180,19 @@ class IcebergTables:
 
     def _sweep(self, folders: list[Path], layouts: dict[str, int], at: datetime) -> int:
         deleted = 0
-        for shared in {folder.parent for folder in folders}:
-            made = [
-                (_touched(folder / _ABOUT), int(found[2]) == layouts.get(shared.parent.name), folder)
-                for folder in folders
-                if folder.parent == shared and (found := _NAME.fullmatch(folder.name))
-            ]
+        groups: defaultdict[tuple[Path, str], list[tuple[datetime, bool, Path]]] = defaultdict(list)
+        for folder in folders:
+            if found := _NAME.fullmatch(folder.name):
+                # The plans of a stream count together, whatever they leave out.
+                stream, warehouse = folder.parent.parent, folder.parent.name.partition("-")[0]
+                is_present = int(found[2]) == layouts.get(stream.name)
+                groups[stream, warehouse].append((_touched(folder / ABOUT), is_present, folder))
+        for made in groups.values():
             for place, (touched, is_present, folder) in enumerate(sorted(made, reverse=True)):
                 if touched <= at - (KEPT if is_present and place < MOST_KEPT else READERS_LEAVE):
                     shutil.rmtree(folder, ignore_errors=True)
                     deleted += 1
+        for shared in {folder.parent for folder in folders}:
             for folder in shared.glob(f"*{_STAGED}"):  # of a process that was killed
                 if _touched(folder) <= at - KEPT:
                     shutil.rmtree(folder, ignore_errors=True)
@@ -202,7 +201,9 @@ class IcebergTables:
 
     def _sweep_shared(self, folder: Path, at: datetime) -> None:
         """Delete the metadata of a folder that were not asked for lately, and copies that no snapshot uses."""
-        found = [Snapshot.decoded(about.read_bytes()) for about in folder.glob(f"*/{_ABOUT}")]
+        if folder.name.partition("-")[0] == PLANS:
+            return  # they have neither
+        found = [Snapshot.decoded(about.read_bytes()) for about in folder.glob(f"*/{ABOUT}")]
         used = {self._root / copy for one in found for copy in one.copies}
         for file in (*folder.glob(f"{_COPIES}/*"), *folder.glob(f"{_METADATA}/*")):
             # One that is being made may be about to use it.
@@ -246,6 +247,11 @@ class Look:
     at_ms: int
     seen: VisibleSegments
 
+    @property
+    def name(self) -> str:
+        """A name of what the stream's files are at this version."""
+        return f"{self.version}-{self.stream.layout}"
+
     def described(self, others: Sequence[Snapshot], current: Snapshot | None, warehouse: Warehouse) -> dict[str, Any]:
         """Return the metadata of the table that shows this version, its snapshot, and lists others."""
         return metadata(
@@ -257,13 +263,26 @@ class Look:
         )
 
 
-def look_at(tx: Transaction, fid: str, version: int | None) -> Look:
-    """Return what a stream shows at a version, at present with None.
+@contextlib.contextmanager
+def staged_folder(folder: Path) -> Generator[Path]:
+    """Make a folder: it is filled under another name, which is given, and is there at once, or not at all."""
+    staged = folder.with_name(f"{secrets.token_hex(8)}{_STAGED}")
+    staged.mkdir(mode=_PRIVATE, parents=True)
+    try:
+        yield staged
+        with contextlib.suppress(OSError):  # another process was faster
+            staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def look_at(tx: Transaction, fid: str, view: View) -> Look:
+    """Return what a view of a stream shows.
 
     Raises:
-        NotFound, RequestInvalid, VersionForgotten: there is no such stream or version.
+        NotFound, RequestInvalid, VersionForgotten, RunSettled: there is no such stream, version or task.
     """
-    stream, shown = visibility(tx, fid, View(as_of=version))
+    stream, shown = visibility(tx, fid, view)
     began = streams.began_at(tx, fid, shown.version) or stream.created_at
     return Look(
         stream=stream,

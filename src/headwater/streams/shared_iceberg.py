@@ -35,6 +35,7 @@ from headwater.streams.iceberg import (
     encoded_metadata,
     look_at,
 )
+from headwater.streams.views import View
 
 #: That somebody has asked for a snapshot is recorded again after this.
 ASKED_FOR = timedelta(hours=1)
@@ -61,14 +62,14 @@ class SharedIcebergTables(IcebergTables):
             SegmentDamaged: a segment is damaged.
             Unavailable: the object store does not answer, or the disk is full.
         """
-        look = await self._db.read(look_at, stream, version)
+        look = await self._db.read(look_at, stream, View(as_of=version))
         at = self._clock()
         async with self._one_at_a_time(stream):
             usable = await self._db.read(
                 iceberg_snapshots.usable, stream, warehouse.name, layout=look.stream.layout, at=at
             )
-            with _store_errors():
-                kept = await self._renewed(look, usable, at)
+            with store_errors():
+                kept = await renewed(self._db, look, usable, at)
                 kept = kept or await self._engine.ask(self._made_and_kept, look, usable, warehouse, at)
                 others = [one for one in usable if one.version != look.version]
                 return await self._described_as_kept(look, kept, others, warehouse)
@@ -79,17 +80,10 @@ class SharedIcebergTables(IcebergTables):
         found = await self._db.read(iceberg_snapshots.surplus, at=at, most=MOST_KEPT, asked_within=asked_within)
         return await self._db.write(iceberg_snapshots.forget, found, at=at, asked_within=asked_within) if found else 0
 
-    async def _renewed(self, look: Look, usable: Sequence[KeptSnapshot], at: datetime) -> KeptSnapshot | None:
-        found = next((one for one in usable if one.version == look.version), None)
-        if found is None or found.until > at + KEPT - ASKED_FOR:
-            return found
-        await self._db.write(iceberg_snapshots.renew, found, until=at + KEPT)
-        return replace(found, until=at + KEPT)
-
     def _made_and_kept(
         self, look: Look, usable: Sequence[KeptSnapshot], warehouse: Warehouse, at: datetime
     ) -> KeptSnapshot:
-        folder = _folder(look.stream.fid, warehouse)
+        folder = table_folder(look.stream.fid, warehouse.name)
         kept = KeptSnapshot(
             stream=look.stream.fid,
             warehouse=warehouse.name,
@@ -103,19 +97,13 @@ class SharedIcebergTables(IcebergTables):
         new: list[str] = []
         if look.version:
             copies = _SharedCopies(self._store, f"{folder}/copies", usable)
-            path = f"{folder}/{look.version}-{look.stream.layout}-{token_hex(8)}"
+            path = f"{folder}/{look.name}-{token_hex(8)}"
             with TemporaryDirectory(dir=self._store.staging, prefix="iceberg-") as staged:
                 target = Target(staged=Path(staged), path=path, copies=copies, locate=warehouse.locate)
                 made = write_snapshot(self._engine, look.seen, target, version=look.version, at_ms=look.at_ms)
-                new = [*copies.added, *self._put_all(sorted(Path(staged).iterdir()), path)]
+                new = [*copies.added, *put_all(self._store, sorted(Path(staged).iterdir()), path)]
             kept = replace(kept, about=made.encoded().decode(), files=[*new, *copies.found])
         return asyncio.run(self._db.write(iceberg_snapshots.add, kept, new=new, at=at))
-
-    def _put_all(self, files: Sequence[Path], folder: str) -> list[str]:
-        paths = [f"{folder}/{file.name}" for file in files]
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="iceberg") as threads:
-            list(threads.map(self._store.keep, files, paths))
-        return paths
 
     async def _described_as_kept(
         self, look: Look, kept: KeptSnapshot, others: Sequence[KeptSnapshot], warehouse: Warehouse
@@ -126,7 +114,7 @@ class SharedIcebergTables(IcebergTables):
         text, name = encoded_metadata(look.version, described)
         path = kept.metadata
         if path is None or not path.rpartition("/")[2].startswith(name):
-            path = f"{_folder(kept.stream, warehouse)}/metadata/{name}-{token_hex(8)}.metadata.json"
+            path = f"{table_folder(kept.stream, warehouse.name)}/metadata/{name}-{token_hex(8)}.metadata.json"
             await asyncio.to_thread(self._put_text, text, path)
             await self._db.write(iceberg_snapshots.describe, kept, path)
         return Table(
@@ -171,8 +159,30 @@ class _SharedCopies:
         return path
 
 
-def _folder(stream: str, warehouse: Warehouse) -> str:
-    return f"{STREAMS}/{stream}/iceberg/{warehouse.name}"
+async def renewed(db: Database, look: Look, usable: Sequence[KeptSnapshot], at: datetime) -> KeptSnapshot | None:
+    """Return the one of a version, if it is among the usable ones, and keep it for longer.
+
+    Raises:
+        Unavailable: it was deleted meanwhile.
+    """
+    found = next((one for one in usable if one.version == look.version), None)
+    if found is None or found.until > at + KEPT - ASKED_FOR:
+        return found
+    await db.write(iceberg_snapshots.renew, found, until=at + KEPT)
+    return replace(found, until=at + KEPT)
+
+
+def put_all(store: Store, files: Sequence[Path], folder: str) -> list[str]:
+    """Put local files into a folder of the lake, several at once; return their paths there."""
+    paths = [f"{folder}/{file.name}" for file in files]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="iceberg") as threads:
+        list(threads.map(store.keep, files, paths))
+    return paths
+
+
+def table_folder(stream: str, warehouse: str) -> str:
+    """Return the folder of the files that a stream has in a warehouse."""
+    return f"{STREAMS}/{stream}/iceberg/{warehouse}"
 
 
 def _snapshot(kept: KeptSnapshot) -> Snapshot | None:
@@ -180,7 +190,7 @@ def _snapshot(kept: KeptSnapshot) -> Snapshot | None:
 
 
 @contextmanager
-def _store_errors() -> Generator[None]:
+def store_errors() -> Generator[None]:
     """Raise errors of the object store, and of the disk, as those of a table that may be there later."""
     try:
         yield

@@ -29,7 +29,8 @@
     ├── TaskAlreadyRunning      the crawler has an open task
     ├── WriterClosed            the writer has closed its task
     ├── NotJson                 a document cannot be written as JSON; nothing was sent
-    └── Unsendable              an id or other value cannot be sent in a request; nothing was sent
+    ├── Unsendable              an id or other value cannot be sent in a request; nothing was sent
+    └── PlanUnreadable          the files of a plan cannot be read, or not any more
 """
 
 from __future__ import annotations
@@ -251,6 +252,10 @@ class NotJson(HeadwaterError, ValueError):
         self.pointer = pointer
         self.detail = detail
         super().__init__(f"{pointer}: {detail}" if pointer else detail)
+
+
+class PlanUnreadable(HeadwaterError):
+    """The files of a plan cannot be read, or not any more."""
 
 
 class Unsendable(HeadwaterError, ValueError):

@@ -22,6 +22,7 @@ from headwater_client.models.results import (
     Erased,
     LogEntry,
     Moved,
+    Plan,
     PreparedExport,
     Removal,
     Restoration,
@@ -135,6 +136,24 @@ class Streams(Resource[D]):
         asked = given(q=q, where=where, id=doc_id, since=since, limit=limit)
         path = f"/streams/{fid_of(stream)}/bisect"
         return Call("GET", path, reading(Bisected.read), params=asked, is_harmless=True)
+
+    @endpoint
+    def plan(
+        self,
+        stream: Ref,
+        *,
+        as_of: int | None = None,
+        without: Sequence[Ref] | None = None,
+        ranges: int | None = None,
+        warehouse: str | None = None,
+    ) -> Call[Plan]:
+        """Plan how several machines read a stream at once: ranges of ids, and the files to read for each.
+
+        ``headwater_client.plan_reader`` reads them.
+        """
+        asked = {**_view(as_of, without), **given(ranges=ranges, warehouse=warehouse)}
+        path = f"/streams/{fid_of(stream)}/plan"
+        return Call("GET", path, reading(Plan.read), params=asked, is_harmless=True)
 
     @endpoint
     def erase(self, stream: Ref, doc_id: str) -> Call[Erased]:

@@ -293,16 +293,8 @@ async def _stream(services: Services, key: Key, namespace: str, table: str) -> t
 async def _credentials(
     services: Services, stream: str, key: Key, request: Request, warehouse: NamedFiles
 ) -> list[StorageCredential]:
-    if warehouse.name == iceberg_access.LOCAL:
-        return []
-    at = services.clock()
-    if warehouse.name == iceberg_access.STORE and services.store_reader is not None:
-        config = await asyncio.to_thread(iceberg_access.credentials_of_store, stream, services.store_reader, at=at)
-    else:
-        config = iceberg_access.credentials(
-            stream, key, request, public_url=services.public_url, vault=services.vault, at=at
-        )
-    return [StorageCredential(prefix=warehouse.location(stream), config=config)]
+    config = await iceberg_access.properties(stream, key, request, services, warehouse)
+    return [StorageCredential(prefix=warehouse.location(stream), config=config)] if config else []
 
 
 def _fid_of(tx: Transaction, key: Key, name: str) -> str | None:

@@ -137,7 +137,7 @@ def _copy(engine: Engine, file: SegmentFile, target: Target) -> str:
         return found
     staged = target.staged / "copy.new"
     engine.require_intact([file], anew=False)
-    with _parquet(staged) as writer:
+    with parquet_writer(staged) as writer:
         for batch in cast("Any", batches_of(engine, file)):
             task = cast("Any", pa).repeat(pa.scalar(file.task, pa.string()), batch.num_rows)
             writer.write_batch(
@@ -145,16 +145,16 @@ def _copy(engine: Engine, file: SegmentFile, target: Target) -> str:
                     [batch.column("doc_id"), task, batch.column("doc")], schema=ARROW
                 )
             )
-    _sync(staged)
+    sync(staged)
     return target.copies.add(staged, file)
 
 
 def _inlined_file(target: Target, rows: CurrentRows) -> TableFile:
     table: Any = rows.inlined
     staged = target.staged / "inlined.parquet"
-    with _parquet(staged) as writer:
+    with parquet_writer(staged) as writer:
         writer.write_table(table)
-    _sync(staged)
+    sync(staged)
     return TableFile(
         content=Content.DATA,
         location=target.locate(f"{target.path}/{staged.name}"),
@@ -165,23 +165,23 @@ def _inlined_file(target: Target, rows: CurrentRows) -> TableFile:
     )
 
 
-def _parquet(path: Path) -> Any:
+def parquet_writer(path: Path, schema: pa.Schema = ARROW) -> Any:
+    """Return a writer of a data file: id, task and text, by default with the names of the table."""
     return pq.ParquetWriter(
         path,
-        ARROW,
+        schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=cast("Any", ["task"]),
-        write_statistics=["id", "task"],
+        write_statistics=schema.names[:2],
         store_schema=False,
     )
 
 
-def _delete_file(target: Target, data: TableFile, positions: "NDArray[np.int64]", *, name: str) -> TableFile:
-    staged = target.staged / f"{name}.parquet"
-    location = data.location.encode()
+def write_positions(path: Path, location: str, positions: "NDArray[np.int64]") -> None:
+    """Write a position delete file: the rows of a data file, ascending, that the table does not show."""
     with pq.ParquetWriter(
-        staged,
+        path,
         _DELETES,
         compression="zstd",
         use_dictionary=cast("Any", ["file_path"]),
@@ -190,9 +190,15 @@ def _delete_file(target: Target, data: TableFile, positions: "NDArray[np.int64]"
     ) as writer:
         for start in range(0, len(positions), _ROW_GROUP):
             some = positions[start : start + _ROW_GROUP]
-            paths = cast("Any", pa).repeat(data.location, len(some))
+            paths = cast("Any", pa).repeat(location, len(some))
             writer.write_table(cast("Any", pa).table([paths, pa.array(some, pa.int64())], schema=_DELETES))
-    _sync(staged)
+    sync(path)
+
+
+def _delete_file(target: Target, data: TableFile, positions: "NDArray[np.int64]", *, name: str) -> TableFile:
+    staged = target.staged / f"{name}.parquet"
+    location = data.location.encode()
+    write_positions(staged, data.location, positions)
     first, last = (int(positions[place]).to_bytes(8, "little") for place in (0, -1))
     return TableFile(
         content=Content.POSITION_DELETES,
@@ -207,10 +213,11 @@ def _delete_file(target: Target, data: TableFile, positions: "NDArray[np.int64]"
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-    _sync(path)
+    sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Sync a file, so that one that a crash left is complete or not found; only the owner may read it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fchmod(handle, 0o600)

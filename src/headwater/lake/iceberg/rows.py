@@ -16,6 +16,8 @@ from headwater.lake.iceberg.schema import ARROW
 
 #: Bytes of memory for each id that is compared, about.
 _BYTES_PER_ID = 128
+#: Ids in a sample, about, if there are so many.
+_SAMPLED = 1 << 16
 
 _FILES = """
     SELECT r.doc_id, {part} AS part, r.pos, n.place, r.file_row_number AS row{doc}
@@ -32,7 +34,8 @@ _CURRENT = """
         FROM ({rows}) v JOIN seen s USING (part)
         WHERE v.pos < s.until AND (v.doc_id > $after OR $after IS NULL) AND (v.doc_id <= $bound OR $bound IS NULL)
     )
-    SELECT place, row FROM between WHERE rank IN (SELECT max(rank) FROM between GROUP BY doc_id){shows}
+    SELECT place, row, CASE WHEN hash(doc_id) % $every = 0 THEN doc_id END AS sampled
+    FROM between WHERE rank IN (SELECT max(rank) FROM between GROUP BY doc_id){shows}
 """
 
 
@@ -44,6 +47,8 @@ class CurrentRows:
     files: list[tuple[SegmentFile, "NDArray[np.bool_]"]]
     #: The current rows of inlined segments, with the columns of the table; None if there are none.
     inlined: pa.Table | None
+    #: The ids of the current documents in order: all, or of many a sample.
+    sample: list[str]
 
     @property
     def docs(self) -> int:
@@ -60,7 +65,7 @@ def current_rows(engine: Engine, seen: VisibleSegments) -> CurrentRows:
         Unavailable: there is not enough memory.
     """
     if not seen:
-        return CurrentRows(files=[], inlined=None)
+        return CurrentRows(files=[], inlined=None, sample=[])
     files = [file for file in seen.files if not file.is_inlined]
     with engine.explaining(files):  # all at once, and held: their locations are told to the query below
         return _current_rows(engine, seen, files)
@@ -73,18 +78,22 @@ def _current_rows(engine: Engine, seen: VisibleSegments, files: list[SegmentFile
     query, values = _query(engine, seen, files, has_inlined=bool(inlined))
     tables = {"seen": seen_table(seen)} | ({} if small is None else {"small": small})
     is_shown = np.zeros(0 if small is None else small.num_rows, bool)
+    sample: list[str] = []
+    values["every"] = max(1, sum(file.docs for file in seen.files) // _SAMPLED)
     ranges = engine.ranges_for(sum(file.docs for file in seen.files) * _BYTES_PER_ID)
     bounds = current.cut(engine, seen.files, ranges=ranges)
     for after, bound in zip([None, *bounds], [*bounds, None], strict=True):
         with engine.cursor(files, tables) as cursor:
             asked = {**values, "after": after, "bound": bound}
             for batch in cursor.sql(query, params=asked).to_arrow_reader(1 << 16):
-                place, row = (np.asarray(column) for column in batch.columns)
+                place, row = (np.asarray(column) for column in batch.columns[:2])
                 for one in np.unique(place):
                     (is_shown if one < 0 else flags[one])[row[place == one]] = True
+                sample += batch.columns[2].drop_null().to_pylist()
     return CurrentRows(
         files=[(file, shown) for file, shown in zip(files, flags, strict=True) if shown.any()],
         inlined=None if small is None or not is_shown.any() else _columns(small, is_shown, seen),
+        sample=sorted(sample),
     )
 
 

@@ -146,6 +146,51 @@ class Bisected(Record):
 
 
 @dataclass(frozen=True)
+class PlannedSegment(Record):
+    """A file with documents of a stream: ``doc_id``, ``doc``, and ``task`` unless all are of one task."""
+
+    location: str
+    size: int
+    rows: int
+    #: The task of all its rows; None: the column ``task`` has that of each.
+    task: str | None
+    #: ``location``, ``size`` and ``rows`` of a file whose column ``pos`` has the rows to leave out; None if all show.
+    deletes: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class PlannedRange(Record):
+    """The documents with ids after ``after``, up to ``upto``, inclusive; None is unbounded."""
+
+    after: str | None
+    upto: str | None
+
+    @property
+    def segments(self) -> list[PlannedSegment]:
+        """The files to read."""
+        return [PlannedSegment.read(one) for one in self.raw.get("segments", [])]
+
+
+@dataclass(frozen=True)
+class Plan(Record):
+    """A version of a stream as files, cut into ranges; ``headwater_client.plan_reader`` reads them."""
+
+    #: The stream version, and how many documents it shows.
+    version: int
+    docs: int
+    #: How locations are to be read: ``headwater``, ``local`` or ``store``; and endpoint and credentials for that.
+    warehouse: str
+    config: Mapping[str, str]
+    #: Until when the files can be read.
+    expires_at: datetime
+
+    @property
+    def ranges(self) -> list[PlannedRange]:
+        """All ranges, in the order of ids."""
+        return [PlannedRange.read(one) for one in self.raw.get("ranges", [])]
+
+
+@dataclass(frozen=True)
 class Event(Record):
     """An event of the event feed."""
 
