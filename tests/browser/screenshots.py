@@ -38,7 +38,8 @@ def take(page: Page, url: str, key: str, story: Places, ending: str) -> None:
     page.wait_for_url("**/console/")
     for name, place in story.by_name().items():
         page.goto(url + place)
-        page.wait_for_timeout(300)  # what loads after the frame
+        page.wait_for_function("document.querySelector('.pending') === null")
+        page.wait_for_timeout(300)  # what else loads after the frame
         page.screenshot(path=FOLDER / f"{name}-{ending}.png")
 
 

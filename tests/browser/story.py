@@ -122,13 +122,16 @@ class Teller:
         for level, text in (("info", "page 1 of 20"), ("warning", "page 2 is slow"), ("error", "page 3: 503")):
             line = json.dumps({"level": level, "text": text, "url": "https://shop.example/" + text[5]})
             assert self.client.post(f"/actions/tasks/{running}/log", content=line.encode()).status_code == 202
-        webhook = self.made("/webhooks", {"url": "https://hooks.example.org/hw", "meta": {"name": "Chat"}})["fid"]
         news = {
             "url": "jsons://nobody.invalid/",
             "events": ["task.failed"],
             "enabled": False,
             "meta": {"name": "Night shift"},
         }
+        notification = self.made("/notifications", news)["fid"]
+        key = self.made("/keys", {"name": "night shift", "scopes": ["read"]})["fid"]
+        # The last: it would be told of what comes, and nobody listens.
+        webhook = self.made("/webhooks", {"url": "https://hooks.example.org/hw", "meta": {"name": "Chat"}})["fid"]
         return Places(
             stream=north["stream"],
             document="9780140000000",
@@ -145,8 +148,8 @@ class Teller:
             withheld=withheld,
             other=good[1],
             webhook=webhook,
-            notification=self.made("/notifications", news)["fid"],
-            key=self.made("/keys", {"name": "night shift", "scopes": ["read"]})["fid"],
+            notification=notification,
+            key=key,
         )
 
 

@@ -93,7 +93,7 @@ class CrawlerPage:
     def documents(self) -> list[Column]:
         """Documents by run, oldest first."""
         return [
-            Column(label="", value=task.docs, title=f"{task.started_at:%d %b %H:%M}: {task.docs:,} documents")
+            Column(label="", value=task.docs, title=f"{task.started_at:%d %b %H:%M} UTC: {task.docs:,} documents")
             for task in reversed(self.runs)
         ]
 
@@ -104,7 +104,7 @@ class CrawlerPage:
             Column(
                 label="",
                 value=(seconds := (task.ended_at - task.started_at).total_seconds()),
-                title=f"{task.started_at:%d %b %H:%M}: {formats.span(seconds)}",
+                title=f"{task.started_at:%d %b %H:%M} UTC: {formats.span(seconds)}",
             )
             for task in reversed(self.runs)
             if task.ended_at is not None
@@ -117,7 +117,7 @@ class CrawlerPage:
             Column(
                 label="",
                 value=(share := _changed_share(task)),
-                title=f"{task.started_at:%d %b %H:%M}: {share:.1%} new or changed",
+                title=f"{task.started_at:%d %b %H:%M} UTC: {share:.1%} new or changed",
                 kind="changed",
             )
             for task in reversed(self.runs)

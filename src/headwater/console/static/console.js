@@ -152,6 +152,9 @@
     list.querySelector("[data-forget]")?.addEventListener("click", () => sessionStorage.removeItem(name));
   }
 
+  // On a phone, tabs are wider than the window.
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
   tellChoice();
   dress(document);
   setInterval(() => tellTimes(document), 15000);
