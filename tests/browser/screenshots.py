@@ -38,7 +38,7 @@ def take(page: Page, url: str, key: str, story: Places, ending: str) -> None:
     page.wait_for_url("**/console/")
     for name, place in story.by_name().items():
         page.goto(url + place)
-        page.wait_for_function("document.querySelector('.pending') === null")
+        page.locator(".pending").wait_for(state="detached")
         page.wait_for_timeout(300)  # what else loads after the frame
         page.screenshot(path=FOLDER / f"{name}-{ending}.png")
 
