@@ -546,6 +546,8 @@ def _console(parts: Services, settings: Settings) -> ConsoleServices:
         version=version("headwater"),
         workers=settings.workers,
         data=settings.data,
+        catalog_place="SQLite" if settings.catalog_url.startswith("sqlite") else "PostgreSQL",
+        lake_place="an object store" if settings.lake_url else "a folder of the data directory",
     )
 
 

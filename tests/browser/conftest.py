@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from browser.chromium import NoBrowser, opened, script
 from browser.story import Teller
@@ -14,6 +14,24 @@ from end_to_end.conftest import Served, serve  # noqa: F401 - a fixture
 AXE = "axe-core/axe.min.js"
 #: What a page may say in the browser's own console: answers that a test asks for.
 EXPECTED = ("the server responded with a status of 4",)
+
+
+#: Remembers what is focused from here on; returns how much there is. Of some radio buttons, the keyboard reaches one.
+_WATCH_FOCUS = """() => {
+  const shown = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+  const wanted = [...document.querySelectorAll(shown)].filter((each) =>
+    each.closest("main") && !each.disabled && !["hidden", "radio"].includes(each.type) && each.checkVisibility());
+  const seen = new Set(), bare = new Set();
+  document.addEventListener("focusin", ({ target }) => {
+    seen.add(target);
+    if (getComputedStyle(target).outlineStyle === "none") bare.add(target);
+  });
+  document.querySelector("#main").focus();
+  bare.clear();
+  window.outOfReach = () => wanted.filter((each) => each.isConnected && (!seen.has(each) || bare.has(each)))
+    .map((each) => each.outerHTML.slice(0, 200));
+  return wanted.length;
+}"""
 
 
 # Of a module: the event loop that Playwright runs in this thread must be gone before tests that want their own.
@@ -60,6 +78,8 @@ class Visitor:
         self.wrong: list[str] = []
         self.page.on("console", lambda said: self._heard(said.type, said.text))
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        # None of the pages opens one: it would be of a script that stands in a text.
+        self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         self.context.on("request", lambda asked: self._asked(asked.url))
 
     def _heard(self, kind: str, text: str) -> None:
@@ -76,17 +96,29 @@ class Visitor:
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/console/")
 
-    def barriers(self) -> list[str]:
-        """What axe finds."""
+    def barriers(self, *rules: str) -> list[str]:
+        """What axe finds, by all of its rules or some."""
         # By the debugger: the page's policy lets nobody else's script in.
         session = self.context.new_cdp_session(self.page)
-        question = (
-            f"{script(AXE)};axe.run(document, {{resultTypes: ['violations']}}).then(r => JSON.stringify(r.violations))"
-        )
+        options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+        question = f"{script(AXE)};axe.run(document, {json.dumps(options)}).then(r => JSON.stringify(r.violations))"
         answer = session.send("Runtime.evaluate", {"expression": question, "awaitPromise": True, "returnByValue": True})
         session.detach()
         found = json.loads(answer["result"]["value"])
         return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+    def go(self, place: str) -> None:
+        """Go to a page, and wait for all of it."""
+        self.page.goto(place)
+        expect(self.page.locator(".pending")).to_have_count(0, timeout=60_000)
+
+    def out_of_reach(self) -> list[str]:
+        """What of the page's content cannot be reached by the keyboard, or does not show that it is."""
+        count = self.page.evaluate(_WATCH_FOCUS)
+        # A field of a time has places of its own within.
+        for _ in range(count + 12):
+            self.page.keyboard.press("Tab")
+        return self.page.evaluate("window.outOfReach()")
 
     def overflow(self) -> int:
         """By how many pixels the page is wider than the window."""

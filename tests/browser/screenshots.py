@@ -15,7 +15,8 @@ import httpx
 from playwright.sync_api import Page
 
 from browser.chromium import NoBrowser, chromium, opened
-from browser.story import Story, Teller, spread_over_days
+from browser.story import Teller, spread_over_days
+from console_places import Places
 from end_to_end.conftest import free_port
 from readiness import wait_until_ready
 
@@ -28,52 +29,17 @@ SIZES = ((1400, 900), (390, 844))
 SCHEMES = ("light", "dark")
 
 
-def places(story: Story) -> dict[str, str]:
-    """The pages, by the name of their pictures."""
-    run, stream = f"/console/runs/{story.bad}", f"/console/streams/{story.stream}"
-    return {
-        "home": "/console/",
-        "runs": "/console/runs",
-        "run": run,
-        "run-documents": f"{run}/documents",
-        "run-details": f"/console/runs/{story.failed}/details",
-        "run-log": f"/console/runs/{story.running}/log",
-        "run-rejected": f"/console/runs/{story.lenient}/rejected",
-        "run-live": f"/console/runs/{story.running}",
-        "undo": f"{run}/undo",
-        "streams": "/console/streams",
-        "stream": stream,
-        "stream-without": f"{stream}?without={story.bad}",
-        "stream-bisect": f"{stream}/bisect?where=price%3D0",
-        "stream-differences": f"{stream}/differences?without={story.bad}&show=older",
-        "stream-log": f"{stream}/log",
-        "stream-settings": f"{stream}/settings",
-        "document": f"{stream}/document?id=9780140000000",
-        "crawlers": "/console/crawlers",
-        "crawler": f"/console/crawlers/{story.gated}",
-        "crawler-form": f"/console/crawlers/{story.crawler}/edit",
-        "externals": "/console/externals",
-        "external": f"/console/externals/{story.external}",
-        "notifications": "/console/notifications",
-        "webhooks": "/console/webhooks",
-        "webhook": f"/console/webhooks/{story.webhook}",
-        "keys": "/console/keys",
-        "audit": "/console/audit",
-        "system": "/console/system",
-        "docs": "/docs",
-    }
-
-
-def take(page: Page, url: str, key: str, story: Story, ending: str) -> None:
+def take(page: Page, url: str, key: str, story: Places, ending: str) -> None:
     """Take a picture of each page."""
     page.goto(f"{url}/console/sign-in")
     page.screenshot(path=FOLDER / f"sign-in-{ending}.png")
     page.get_by_label("API key").fill(key)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/console/")
-    for name, place in places(story).items():
+    for name, place in story.by_name().items():
         page.goto(url + place)
-        page.wait_for_timeout(300)  # what loads after the frame
+        page.locator(".pending").wait_for(state="detached")
+        page.wait_for_timeout(300)  # what else loads after the frame
         page.screenshot(path=FOLDER / f"{name}-{ending}.png")
 
 

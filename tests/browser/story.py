@@ -3,12 +3,13 @@
 import json
 import random
 import sqlite3
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from console_places import Places
 
 TITLES = (
     "The Odyssey",
@@ -33,23 +34,6 @@ TRACEBACK = """Traceback (most recent call last):
   File "crawl.py", line 42, in crawl
     page = fetch(url)
 HTTPError: 503 Service Unavailable"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """What the pages show."""
-
-    stream: str
-    crawler: str
-    #: What the crawler is called.
-    name: str
-    gated: str
-    external: str
-    bad: str
-    failed: str
-    lenient: str
-    running: str
-    webhook: str
 
 
 def books(count: int, *, seed: int, price: float | None = None) -> list[dict[str, Any]]:
@@ -99,7 +83,7 @@ class Teller:
             self.made(f"/actions/tasks/{task}/status", {"code": code, **report})
         return task
 
-    def tell(self) -> Story:
+    def tell(self) -> Places:
         params = {"shop": "north", "token": "s3cret"}
         external = self.made(
             "/externals",
@@ -131,25 +115,97 @@ class Teller:
             message="503 from shop.example",
             detail={"error": TRACEBACK},
         )
-        for seed in range(4):
-            self.run(gated["fid"], books(300, seed=seed))
-        self.run(gated["fid"], books(150, seed=9))
+        good = [self.run(gated["fid"], books(300, seed=seed)) for seed in range(4)]
+        assert self.client.delete(f"/tasks/{good[0]}").is_success
+        withheld = self.run(gated["fid"], books(150, seed=9))
         running = self.run(gated["fid"], books(80, seed=3), code=None)
         for level, text in (("info", "page 1 of 20"), ("warning", "page 2 is slow"), ("error", "page 3: 503")):
             line = json.dumps({"level": level, "text": text, "url": "https://shop.example/" + text[5]})
             assert self.client.post(f"/actions/tasks/{running}/log", content=line.encode()).status_code == 202
+        news = {
+            "url": "jsons://nobody.invalid/",
+            "events": ["task.failed"],
+            "enabled": False,
+            "meta": {"name": "Night shift"},
+        }
+        notification = self.made("/notifications", news)["fid"]
+        key = self.made("/keys", {"name": "night shift", "scopes": ["read"]})["fid"]
+        # The last: it would be told of what comes, and nobody listens.
         webhook = self.made("/webhooks", {"url": "https://hooks.example.org/hw", "meta": {"name": "Chat"}})["fid"]
-        return Story(
+        return Places(
             stream=north["stream"],
+            document="9780140000000",
+            where="price=0",
             crawler=north["fid"],
-            name=north["meta"]["name"],
             gated=gated["fid"],
+            name=north["meta"]["name"],
             external=external,
             bad=bad,
+            undone=good[0],
             failed=failed,
             lenient=lenient,
             running=running,
+            withheld=withheld,
+            other=good[1],
             webhook=webhook,
+            notification=notification,
+            key=key,
+        )
+
+
+HOSTILE = "<script>alert(1)</script>'\"><b>abc\u202egnp.exe <img src=x onerror=alert(1)> " + "w" * 500
+
+
+class HostileTeller(Teller):
+    """Tells of the same objects, whose names, ids, values and messages are all meant to break pages."""
+
+    def __init__(self, client: httpx.Client, *, place: str = "") -> None:
+        super().__init__(client, place=place)
+        self.place = f" {HOSTILE}{place}"
+
+    def tell(self) -> Places:
+        meta = {"name": HOSTILE}
+        parameters = [{"name": "x" * 200, "type": "string", "description": HOSTILE, "default": "w" * 500}]
+        schema = {"properties": {"price": {"type": "number"}}}
+        definition = {"meta": meta, "docIdField": "id", "schema": schema, "parameters": parameters}
+        external = self.made("/externals", definition)["fid"]
+        crawler = self.crawler(external, "", HOSTILE, gates={"min_docs": 1})
+        other = self.crawler(external, "", HOSTILE)
+        doc = {
+            "id": HOSTILE,
+            HOSTILE: {HOSTILE: [HOSTILE, {HOSTILE: HOSTILE}]},
+            "w" * 500: "w" * 500,
+            "long": "x" * 3_000_000,
+        }
+        good = [self.run(crawler["fid"], [doc | {"n": number}]) for number in range(2)]
+        assert self.client.delete(f"/tasks/{good[0]}").is_success
+        withheld = self.run(crawler["fid"], [])
+        bad = [{"id": HOSTILE, "price": HOSTILE}, '{"broken": "' + "w" * 5000]
+        detail = {"traceback": f"{HOSTILE}\n" * 20, HOSTILE: HOSTILE}
+        failed = self.run(crawler["fid"], [doc, *bad], code=500, lenient=True, message=HOSTILE, detail=detail)
+        running = self.run(crawler["fid"], [doc | {"n": 9}], code=None)
+        for text in (HOSTILE, "w" * 5000):
+            line = json.dumps({"level": "error", "text": text, HOSTILE: HOSTILE, "w" * 200: "w" * 500})
+            assert self.client.post(f"/actions/tasks/{running}/log", content=line.encode()).status_code == 202
+        news = {"url": "jsons://nobody.invalid/" + "w" * 200, "enabled": False, "meta": meta}
+        return Places(
+            stream=crawler["stream"],
+            document=HOSTILE,
+            where=f"long={json.dumps('w' * 500)}",
+            crawler=crawler["fid"],
+            gated=crawler["fid"],
+            name="script",
+            external=external,
+            bad=good[1],
+            undone=good[0],
+            failed=failed,
+            lenient=failed,
+            running=running,
+            withheld=withheld,
+            other=self.run(other["fid"], [doc]),
+            webhook=self.made("/webhooks", {"url": "https://example.org/" + "w" * 500, "meta": meta})["fid"],
+            notification=self.made("/notifications", news)["fid"],
+            key=self.made("/keys", {"name": HOSTILE[:200], "scopes": ["read"]})["fid"],
         )
 
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from headwater.console.formats import many, number, relative, short, size, span, when
+from headwater.console.formats import in_zone, many, number, relative, short, size, span, when
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -41,4 +41,11 @@ def test_a_time_has_the_exact_one_where_one_points():
     shown = when(NOW - timedelta(hours=2), NOW)
     assert shown == (
         '<time datetime="2026-03-01T10:00:00+00:00" data-form="relative" title="2026-03-01 10:00:00 UTC">2 h ago</time>'
+    )
+
+
+def test_a_time_of_a_schedule_is_told_in_the_schedules_zone():
+    assert in_zone(NOW, "America/New_York") == (
+        '<time datetime="2026-03-01T12:00:00+00:00" data-form="kept" title="2026-03-01 12:00:00 UTC">'
+        "Sun 01 Mar 07:00</time>"
     )

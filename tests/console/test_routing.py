@@ -54,7 +54,12 @@ async def test_the_files_of_pages_are_kept_by_browsers_as_long_as_they_are_the_s
 
 async def test_there_is_a_page_for_what_there_is_not(browser, say):
     assert "nothing here" in say(await browser.open("/console/nowhere", status=404))
-    assert "there is no task" in say(await browser.open(f"/console/runs/{'0' * 32}", status=404))
+    place = f"/console/runs/{'0' * 32}"
+    page = await browser.open(place, status=404)
+    assert "there is no task" in say(page)
+    # What went wrong, the request by which the log has it, and what can be done next.
+    assert re.search(r"request \w{16}", say(page))
+    assert f'href="{place}">Load again' in page
 
 
 async def test_a_form_without_the_sessions_token_changes_nothing(browser, say):

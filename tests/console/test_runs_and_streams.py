@@ -163,7 +163,7 @@ async def test_rejected_lines_are_shown_with_the_reason_and_replayed(browser, a_
     assert '"free" is not of type "number"' in page
     await browser.send(f"/console/externals/{shop.external}/schema", schema="{}", version="1")
     replayed = await browser.send(f"/console/runs/{task}/replay")
-    assert "1 lines are documents now" in say(await browser.open(replayed.headers["location"]))
+    assert "1 line is a document now" in say(await browser.open(replayed.headers["location"]))
     assert set(await shop.docs()) == {"a", "b"}
 
 

@@ -1,3 +1,4 @@
+import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from budget import examples
 from headwater.domain.errors import Unavailable
+from headwater.domain.filter import condition_of
+from headwater.lake import current
 from headwater.lake.current import LOOK_AHEAD
 from headwater.lake.engine import BATCH, Found, lines
 from lake_builders import Lake, task_of, text_of, write
@@ -142,6 +145,27 @@ def test_a_page_is_full_though_one_document_has_very_many_versions(lake):
     segments = lake.keep([[("a", text_of(number)) for number in range(1000)] + [("b", text_of(0)), ("c", text_of(0))]])
     page = lake.page(segments, after=None, limit=2)
     assert [(found.id, found.text) for found in page] == [("a", text_of(999)), ("b", text_of(0))]
+
+
+@pytest.mark.parametrize(("searched", "named"), [(current.SEARCHED, current.MOST_NAMED), (1, 1000), (1, 2)])
+def test_documents_that_match_are_the_same_whether_ranges_are_read_or_all_are_searched(
+    lake, monkeypatch, searched, named
+):
+    monkeypatch.setattr(current, "SEARCHED", searched)
+    monkeypatch.setattr(current, "MOST_NAMED", named)
+    # In each layer others match: of many, a version that is covered.
+    history = [
+        [(f"{number:03}", text_of((number * 7 + layer) % 9)) for number in range(60) if (number + layer) % 4]
+        for layer in range(3)
+    ]
+    segments, condition = lake.keep(history), condition_of(None, ["v=3"])
+    matching = [found for found in Model(history).found if json.loads(found.text)["v"] == 3]
+    assert 1 < len(matching) < 20
+    for after in (None, "010", matching[0].id, "060"):
+        left = [found for found in matching if after is None or found.id > after]
+        for limit in (1, 3, 100):
+            assert lake.page(segments, after=after, limit=limit, condition=condition) == left[:limit]
+    assert lake.page(segments, after=None, limit=5, condition=condition_of(None, ["v=100"])) == []
 
 
 def test_a_long_export_comes_in_batches_in_order(lake):

@@ -4,7 +4,7 @@ import pytest
 
 from headwater.domain.errors import NotFound
 from headwater.domain.filter import condition_of
-from headwater.lake import lookup, page_size
+from headwater.lake import current, lookup, page_size
 from headwater.lake.diff import Operation
 from headwater.streams import diffs
 from headwater.streams.views import NOW, View
@@ -125,6 +125,15 @@ async def test_a_page_of_large_documents_ends_before_its_limit_and_the_next_goes
             break
     assert {one.id: len(json.loads(one.text)["text"]) for one in found} == sizes
     assert [one.id for one in found] == sorted(sizes)
+
+
+async def test_what_is_deleted_is_not_found_where_all_documents_are_searched(world, monkeypatch):
+    monkeypatch.setattr(current, "SEARCHED", 1)
+    crawler = await world.crawler()
+    await world.done(crawler, [{"id": "a", "n": 1}, {"id": "b", "n": 1}, {"id": "c", "n": 2}])
+    await world.done(crawler, [{"$delete": "a"}, {"id": "c", "n": 1}])
+    page = await world.reader.page(crawler.stream, NOW, after=None, limit=9, condition=condition_of(None, ["n=1"]))
+    assert [one.id for one in page.docs] == ["b", "c"]
 
 
 @pytest.mark.usefixtures("small_pages")

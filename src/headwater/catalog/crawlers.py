@@ -23,6 +23,12 @@ def of_stream(tx: Transaction, stream: str) -> Crawler | None:
     return tx.value(CRAWLERS.rows.where(tables.crawlers.c.stream == stream), Crawler)
 
 
+def of_streams(tx: Transaction, streams: list[str]) -> dict[str, Crawler]:
+    """Return the crawler of each stream that has one, by stream."""
+    found = tx.values(CRAWLERS.rows.where(_crawlers.stream.in_(streams)), Crawler)
+    return {crawler.stream: crawler for crawler in found}
+
+
 def streams_of(crawler: str) -> Select[Any]:
     """Select the stream that a crawler feeds."""
     return select(tables.crawlers.c.stream).where(tables.crawlers.c.fid == crawler)

@@ -1,6 +1,7 @@
 """Numbers, times and sizes as the pages show them."""
 
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
@@ -90,6 +91,13 @@ def when(moment: datetime | None, now: datetime, *, form: str = "relative") -> M
     }[form]
     return Markup('<time datetime="{}" data-form="{}" title="{}">{}</time>').format(
         moment.isoformat(), form, exact(moment), shown
+    )
+
+
+def in_zone(moment: datetime, zone: str) -> Markup:
+    """Return a time as an element, in a time zone and not in the reader's: that of a schedule."""
+    return Markup('<time datetime="{}" data-form="kept" title="{}">{}</time>').format(
+        moment.isoformat(), exact(moment), f"{moment.astimezone(ZoneInfo(zone)):%a %d %b %H:%M}"
     )
 
 

@@ -64,7 +64,7 @@ def environment(root: str) -> jinja2.Environment:
         exactly=escape,
     )
     shared: dict[str, Any] = made.globals
-    shared.update(root=root, asset=partial(_asset, root), many=formats.many, charts=charts)
+    shared.update(root=root, asset=partial(_asset, root), many=formats.many, in_zone=formats.in_zone, charts=charts)
     return made
 
 

@@ -99,6 +99,9 @@ class ConsoleServices:
     workers: int
     #: The data directory.
     data: Path
+    #: Where the catalog and the files of the lake are, in words.
+    catalog_place: str
+    lake_place: str
 
     @property
     def root(self) -> str:

@@ -88,6 +88,9 @@ async def of_run(task_diffs: TaskDiffs, task: Task, *, operation: str, after: st
     question = partial(diffs.of_task, fid=task.fid)
     counts = task.summary
     chosen = Operation(operation) if operation in OPERATIONS else _first(counts)
+    if counts is not None and not getattr(counts, chosen):
+        # Nothing is found faster than by looking through all that the run has brought.
+        return Changes(counts=counts, operation=str(chosen), documents=[], next_after=None, fields=None)
     # The documents of the first page are the first ones of the sample.
     has_summary = after is None and chosen is Operation.CHANGED
     found = await task_diffs.page(question, chosen, after=after, limit=1 + (SAMPLE if has_summary else DOCS))

@@ -1,6 +1,6 @@
 """The current version of each document (merge-on-read)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, cast
 
@@ -19,6 +19,10 @@ from headwater.lake.page_size import in_portions, until_full
 FIRST_GROUPS = 1
 WIDER = 4
 MOST_GROUPS = 16
+#: Row groups from which on all that are left are searched for the few documents that match, instead of some.
+SEARCHED = 16
+#: Documents that a query names, so that most row groups are not read.
+MOST_NAMED = 1_000
 #: Rows read for each document of a page, from files in which the ids are in no order.
 LOOK_AHEAD = 3
 WIDEST = 100_000
@@ -35,7 +39,7 @@ _CURRENT = f"""
     {VERSIONS},
     between AS (
         SELECT * FROM versions
-        WHERE (doc_id > $after OR $after IS NULL) AND (doc_id <= $bound OR $bound IS NULL)
+        WHERE (doc_id > $after OR $after IS NULL) AND (doc_id <= $bound OR $bound IS NULL){{among}}
     ),
     current AS (
         SELECT doc_id, task, doc FROM between
@@ -44,12 +48,14 @@ _CURRENT = f"""
 """
 
 
-def current(condition: str | None = None) -> str:
+def current(condition: str | None = None, *, ids: Collection[str] = ()) -> str:
     """Return SQL for the current documents after ``$after`` up to ``$bound``, for queries ``WITH {current()}``.
 
-    Only those that match the condition, SQL about ``doc``, if there is one.
+    Only those that match the condition, SQL about ``doc``, if there is one; and only those with some ids, if the names
+    of their parameters are given.
     """
-    return _CURRENT.format(condition=f" AND ({condition})" if condition is not None else "")
+    among = f" AND doc_id IN ({', '.join(f'${name}' for name in ids)})" if ids else ""
+    return _CURRENT.format(condition=f" AND ({condition})" if condition is not None else "", among=among)
 
 
 CURRENT = current()
@@ -65,6 +71,13 @@ def documents_of(condition: str | None = None) -> str:
 
 
 _PAGE = "WITH {current} SELECT doc_id, task, doc FROM current ORDER BY doc_id LIMIT $rows"
+
+# Texts are read once, and no versions are compared: of few that match, most are not current, or all of them are.
+_MATCHING = f"""
+    WITH {VERSIONS}
+    SELECT DISTINCT doc_id FROM versions
+    WHERE (doc_id > $after OR $after IS NULL) AND ({{condition}}) ORDER BY doc_id LIMIT $most
+"""
 
 _BOUNDS = """
     SELECT doc_id FROM (
@@ -110,7 +123,10 @@ def _after(
         lookup = Lookup(engine, seen)
         while seen.files and left > 0:
             bound = lookup.bound(after, groups)
-            if condition is not None or not lookup.is_small:
+            if condition is not None and groups >= SEARCHED:
+                ids, bound = _ids_of_matching(engine, seen, after, condition)
+                found = _matching(engine, seen, after, bound, limit=left, condition=condition, ids=ids)
+            elif condition is not None or not lookup.is_small:
                 bound = _reach(engine, seen, after, bound, rows=limit * LOOK_AHEAD * groups)
                 found = _matching(engine, seen, after, bound, limit=left, condition=condition)
             else:
@@ -163,9 +179,14 @@ def _matching(
     *,
     limit: int,
     condition: Condition | None,
+    ids: Sequence[str] | None = None,
 ) -> Iterator[Found]:
+    """Return the first current documents after an id up to another that match, of all or of those with some ids."""
+    if ids is not None and not ids:
+        return iter(())
     text, values = clause(condition) if condition is not None else (None, {})
-    question = _PAGE.format(current=current(text))
+    named = {f"id{place}": doc_id for place, doc_id in enumerate(ids or ())}
+    question, values = _PAGE.format(current=current(text, ids=named)), values | named
 
     def ask(after: str | None, rows: int) -> list[Found]:
         batches = between(engine, seen, after=after, bound=bound, question=question, values=values | {"rows": rows})
@@ -176,6 +197,22 @@ def _matching(
         ]
 
     return in_portions(ask, after, limit, lambda found: found.id)
+
+
+def _ids_of_matching(
+    engine: Engine, seen: VisibleSegments, after: str | None, condition: Condition
+) -> tuple[list[str], str | None]:
+    """Return the first ids after another of which any version matches, and the last of them if there may be more."""
+    text, values = clause(condition)
+    if seen.has_deletions:
+        text = f"doc != '' AND ({text})"
+    asked = {**values, "after": after, "most": MOST_NAMED}
+    seen = seen.holding(after, None)
+    rows = engine.rows(
+        _MATCHING.format(condition=text), asked, reads={"files": seen.files}, tables={"seen": seen_table(seen)}
+    )
+    ids = [doc_id for (doc_id,) in rows]
+    return ids, ids[-1] if len(ids) == MOST_NAMED else None
 
 
 def one(engine: Engine, seen: VisibleSegments, doc_id: str) -> Found | None:

@@ -43,6 +43,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        """What its values are."""
+        return datetime
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the time in UTC, whatever its time zone."""
         return None if value is None else value.astimezone(UTC)
@@ -68,6 +73,22 @@ def _holds(element: holds, compiler: SQLCompiler, **more: Any) -> str:  # pyrigh
     if compiler.dialect.name == "sqlite":
         return f"(instr({whole}, {part}) > 0)"
     return f"(position({part} IN {whole}) > 0)"
+
+
+class folded(FunctionElement[str]):  # noqa: N801 - it reads as an SQL function
+    """A text in small letters, which compares by its characters, whatever the language of the database.
+
+    SQLite does so with the letters of ASCII.
+    """
+
+    type = Text()
+    inherit_cache = True
+
+
+@compiles(folded)
+def _folded(element: folded, compiler: SQLCompiler, **more: Any) -> str:  # pyright: ignore[reportUnusedFunction]
+    (whole,) = (compiler.process(clause, **more) for clause in element.clauses)
+    return f"lower({whole})" if compiler.dialect.name == "sqlite" else f'(lower({whole}) COLLATE "C")'
 
 
 class seconds_between(FunctionElement[float]):  # noqa: N801 - it reads as an SQL function

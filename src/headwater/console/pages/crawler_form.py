@@ -12,7 +12,7 @@ from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import CRAWLERS, STREAMS
 from headwater.catalog.vault import redact
 from headwater.console.crawler_values import PREFIX, FormErrors, config_of, credential_of, field_of, schedule_of
-from headwater.console.pages.crawlers import coming, in_words
+from headwater.console.pages.crawlers import coming, in_words, zone_of
 from headwater.console.pages.streams import new_stream
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
@@ -64,6 +64,8 @@ class CrawlerForm:
     logins: Sequence[Credential]
     schedule: str | None
     coming: Sequence[datetime]
+    #: That these are told in; None for the reader's.
+    zone: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +256,7 @@ def _form(visit: Visit, known: _Known, given: Form, faults: FormErrors, schedule
         logins=known.logins,
         schedule=in_words(schedule),
         coming=coming(schedule, visit.at),
+        zone=zone_of(schedule),
     )
 
 

@@ -6,14 +6,16 @@ from datetime import datetime
 
 from starlette.responses import Response
 
-from headwater.catalog import credentials, externals, objects, runs, tasks
+from headwater.catalog import credentials, externals, object_lists, objects, runs, tasks
 from headwater.catalog.core.transaction import Transaction
+from headwater.catalog.object_lists import ObjectOrder
 from headwater.catalog.objects import CRAWLERS, EXTERNALS, STREAMS
 from headwater.catalog.vault import redact
 from headwater.console import formats
 from headwater.console.charts import Column
 from headwater.console.confirmation import Confirmation, asked
-from headwater.console.listing import ROWS, rows_of
+from headwater.console.listing import ROWS, STATES, Choice, place_of, position_of, query_of, rows_of, sorting_of
+from headwater.console.pages.streams import POINTS
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
 from headwater.console.visits import Visit
@@ -21,7 +23,6 @@ from headwater.domain.crawler import Crawler
 from headwater.domain.errors import RequestInvalid
 from headwater.domain.external import External
 from headwater.domain.gates import failures
-from headwater.domain.ids import is_fid
 from headwater.domain.schedule import Schedule, kept_moments, next_run
 from headwater.domain.task import Origin, Reason, Task, TaskState
 from headwater.lifecycle import tasks as task_actions
@@ -35,6 +36,17 @@ SHOWN = 12
 JUDGED = 10
 #: Coming runs that are shown.
 COMING = 5
+#: How the list is sorted, newest first by default.
+ORDERS = {
+    "": Choice(order=ObjectOrder.CREATED, is_descending=True, words="newest first"),
+    "oldest": Choice(order=ObjectOrder.CREATED, is_descending=False, words="oldest first"),
+    "name": Choice(order=ObjectOrder.NAME, is_descending=False, words="by name, A to Z"),
+    "name-back": Choice(order=ObjectOrder.NAME, is_descending=True, words="by name, Z to A"),
+    "latest": Choice(order=ObjectOrder.LATEST, is_descending=True, words="latest run first"),
+    "longest-ago": Choice(order=ObjectOrder.LATEST, is_descending=False, words="latest run longest ago"),
+    "next": Choice(order=ObjectOrder.NEXT, is_descending=False, words="next run first"),
+    "next-back": Choice(order=ObjectOrder.NEXT, is_descending=True, words="next run last"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +59,8 @@ class CrawlerRow:
     external: str
     latest: Task | None
     schedule: str | None
+    #: Documents of its newest runs, oldest first.
+    documents: Sequence[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +83,8 @@ class CrawlerPage:
     runs: Sequence[Task]
     is_open: bool
     coming: Sequence[datetime]
+    #: That these are told in; None for the reader's.
+    zone: str | None
     schedule: str | None
     verdicts: Sequence[Verdict]
     login_expires_at: datetime | None
@@ -77,7 +93,7 @@ class CrawlerPage:
     def documents(self) -> list[Column]:
         """Documents by run, oldest first."""
         return [
-            Column(label="", value=task.docs, title=f"{task.started_at:%d %b %H:%M}: {task.docs:,} documents")
+            Column(label="", value=task.docs, title=f"{task.started_at:%d %b %H:%M} UTC: {task.docs:,} documents")
             for task in reversed(self.runs)
         ]
 
@@ -88,7 +104,7 @@ class CrawlerPage:
             Column(
                 label="",
                 value=(seconds := (task.ended_at - task.started_at).total_seconds()),
-                title=f"{task.started_at:%d %b %H:%M}: {formats.span(seconds)}",
+                title=f"{task.started_at:%d %b %H:%M} UTC: {formats.span(seconds)}",
             )
             for task in reversed(self.runs)
             if task.ended_at is not None
@@ -101,7 +117,7 @@ class CrawlerPage:
             Column(
                 label="",
                 value=(share := _changed_share(task)),
-                title=f"{task.started_at:%d %b %H:%M}: {share:.1%} new or changed",
+                title=f"{task.started_at:%d %b %H:%M} UTC: {share:.1%} new or changed",
                 kind="changed",
             )
             for task in reversed(self.runs)
@@ -119,29 +135,37 @@ def _changed_share(task: Task) -> float:
 
 @pages.get("/crawlers")
 async def list_crawlers(visit: Visit) -> Response:
-    """Show the crawlers, newest first."""
-    after = visit.query.get("after")
+    """Show the crawlers, newest first unless they are sorted."""
+    sorting = sorting_of(visit, ORDERS)
+    query = query_of(visit, sorting.choice)
 
-    def read(tx: Transaction) -> list[CrawlerRow]:
-        found = objects.page(tx, CRAWLERS, where={}, after=after if is_fid(after) else None, limit=ROWS + 1)
-        streams = runs.names(tx, STREAMS, {crawler.stream for crawler in found})
-        named = runs.names(tx, EXTERNALS, {crawler.external for crawler in found})
-        latest = tasks.latest_of(tx, [crawler.stream for crawler in found])
-        return [
-            CrawlerRow(
-                crawler=crawler,
-                name=runs.name_of(crawler.fid, crawler.meta),
-                stream=streams[crawler.stream],
-                external=named[crawler.external],
-                latest=latest.get(crawler.stream),
-                schedule=in_words(crawler.schedule),
-            )
-            for crawler in found
-        ]
+    def read(tx: Transaction) -> tuple[list[CrawlerRow], list[str], str | None]:
+        after = place_of(visit, CRAWLERS, query)
+        found = object_lists.page(tx, CRAWLERS, query, after=after, limit=ROWS + 1)
+        only = None if query.external is None else runs.names(tx, EXTERNALS, [query.external])[query.external]
+        return _rows(tx, [each.value for each in found]), [position_of(each.place) for each in found], only
 
-    found = await visit.services.db.read(read)
-    page = rows_of(visit, found, last=found[ROWS - 1].crawler.fid if len(found) > ROWS else None)
-    return render(visit, "crawlers.html", page=page)
+    found, positions, only = await visit.services.db.read(read)
+    page = rows_of(visit, found, last=positions[ROWS - 1] if len(found) > ROWS else None)
+    return render(visit, "crawlers.html", page=page, sorting=sorting, query=query, states=STATES, only=only)
+
+
+def _rows(tx: Transaction, found: Sequence[Crawler]) -> list[CrawlerRow]:
+    streams = runs.names(tx, STREAMS, {crawler.stream for crawler in found})
+    named = runs.names(tx, EXTERNALS, {crawler.external for crawler in found})
+    latest = tasks.latest_of(tx, [crawler.stream for crawler in found])
+    return [
+        CrawlerRow(
+            crawler=crawler,
+            name=runs.name_of(crawler.fid, crawler.meta),
+            stream=streams[crawler.stream],
+            external=named[crawler.external],
+            latest=latest.get(crawler.stream),
+            schedule=in_words(crawler.schedule),
+            documents=runs.docs_of_newest(tx, crawler.stream, limit=POINTS)[::-1],
+        )
+        for crawler in found
+    ]
 
 
 @pages.get("/crawlers/{fid}")
@@ -164,6 +188,7 @@ def _page(tx: Transaction, fid: str, at: datetime) -> CrawlerPage:
         runs=found,
         is_open=tasks.open_of(tx, fid) is not None,
         coming=coming(crawler.schedule, at),
+        zone=zone_of(crawler.schedule),
         schedule=in_words(crawler.schedule),
         verdicts=_verdicts(crawler, found),
         login_expires_at=expiries.get(crawler.login or ""),
@@ -196,6 +221,11 @@ def coming(schedule: Schedule | None, at: datetime) -> list[datetime]:
         at = last = plan.planned_at
         found.append(plan.planned_at)
     return found
+
+
+def zone_of(schedule: Schedule | None) -> str | None:
+    """Return the time zone that a schedule means; None if it counts from run to run."""
+    return None if schedule is None or schedule.cron is None else schedule.timezone or "UTC"
 
 
 _DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

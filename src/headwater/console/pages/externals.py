@@ -10,21 +10,22 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from headwater.catalog import crawlers, externals, objects, runs
+from headwater.catalog import crawlers, externals, object_lists, objects, runs
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.externals import Version
+from headwater.catalog.object_lists import ObjectOrder
 from headwater.catalog.objects import CRAWLERS, EXTERNALS
 from headwater.console import json_markup
 from headwater.console.confirmation import Confirmation, asked
 from headwater.console.json_markup import Difference
-from headwater.console.listing import ROWS, rows_of
+from headwater.console.listing import ROWS, Choice, place_of, position_of, query_of, rows_of, sorting_of
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
 from headwater.console.visits import Visit
 from headwater.domain.crawler import Crawler
 from headwater.domain.errors import RequestInvalid, SchemaInvalid
 from headwater.domain.external import Definition, External, check_definition
-from headwater.domain.ids import is_fid, new_fid
+from headwater.domain.ids import new_fid
 from headwater.domain.redaction import REDACTED, without_password
 from headwater.domain.scope import Scope
 from headwater.ingest.bounded_validator import BoundedValidator
@@ -36,7 +37,18 @@ pages = Pages()
 
 #: Versions and crawlers that a page shows.
 VERSIONS = 30
-MOST_CRAWLERS = 200
+MOST_CRAWLERS = 30
+#: How the list is sorted, newest first by default.
+ORDERS = {
+    "": Choice(order=ObjectOrder.CREATED, is_descending=True, words="newest first"),
+    "oldest": Choice(order=ObjectOrder.CREATED, is_descending=False, words="oldest first"),
+    "name": Choice(order=ObjectOrder.NAME, is_descending=False, words="by name, A to Z"),
+    "name-back": Choice(order=ObjectOrder.NAME, is_descending=True, words="by name, Z to A"),
+    "most": Choice(order=ObjectOrder.CRAWLERS, is_descending=True, words="most crawlers"),
+    "fewest": Choice(order=ObjectOrder.CRAWLERS, is_descending=False, words="fewest crawlers"),
+    "changed": Choice(order=ObjectOrder.CHANGED, is_descending=True, words="last changed first"),
+    "unchanged": Choice(order=ObjectOrder.CHANGED, is_descending=False, words="last changed longest ago"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,29 +77,34 @@ class ExternalPage:
     name: str
     versions: Sequence[VersionRow]
     crawlers: Sequence[tuple[Crawler, str]]
+    #: Whether there are more than these.
+    has_more_crawlers: bool
     endpoint: str | None
     schema_text: str
 
 
 @pages.get("/externals")
 async def list_externals(visit: Visit) -> Response:
-    """Show the Externals, newest first."""
-    after = visit.query.get("after")
+    """Show the Externals, newest first unless they are sorted."""
+    sorting = sorting_of(visit, ORDERS)
+    query = query_of(visit, sorting.choice)
 
-    def read(tx: Transaction) -> list[ExternalRow]:
-        found = objects.page(tx, EXTERNALS, where={}, after=after if is_fid(after) else None, limit=ROWS + 1)
-        return [
+    def read(tx: Transaction) -> tuple[list[ExternalRow], list[str]]:
+        found = object_lists.page(tx, EXTERNALS, query, after=place_of(visit, EXTERNALS, query), limit=ROWS + 1)
+        counts = object_lists.crawlers_of(tx, [each.value.fid for each in found])
+        rows = [
             ExternalRow(
-                external=external,
-                name=runs.name_of(external.fid, external.meta),
-                crawlers=len(crawlers.fed_by(tx, external.fid)),
+                external=each.value,
+                name=runs.name_of(each.value.fid, each.value.meta),
+                crawlers=counts.get(each.value.fid, 0),
             )
-            for external in found
+            for each in found
         ]
+        return rows, [position_of(each.place) for each in found]
 
-    found = await visit.services.db.read(read)
-    page = rows_of(visit, found, last=found[ROWS - 1].external.fid if len(found) > ROWS else None)
-    return render(visit, "externals.html", page=page, wrong=None, given=None)
+    found, positions = await visit.services.db.read(read)
+    page = rows_of(visit, found, last=positions[ROWS - 1] if len(found) > ROWS else None)
+    return render(visit, "externals.html", page=page, sorting=sorting, query=query, wrong=None, given=None)
 
 
 @pages.post("/externals", action="create_external", about="externals")
@@ -136,13 +153,14 @@ def _page(tx: Transaction, fid: str, may_write: bool) -> ExternalPage:
         )
         for place, each in enumerate(versions[:VERSIONS])
     ]
-    used = objects.page(tx, CRAWLERS, where={"external": fid}, after=None, limit=MOST_CRAWLERS)
+    used = objects.page(tx, CRAWLERS, where={"external": fid}, after=None, limit=MOST_CRAWLERS + 1)
     endpoint = external.definition.endpoint
     return ExternalPage(
         external=external,
         name=runs.name_of(fid, external.meta),
         versions=rows,
-        crawlers=[(crawler, runs.name_of(crawler.fid, crawler.meta)) for crawler in used],
+        crawlers=[(crawler, runs.name_of(crawler.fid, crawler.meta)) for crawler in used[:MOST_CRAWLERS]],
+        has_more_crawlers=len(used) > MOST_CRAWLERS,
         endpoint=endpoint if may_write else without_password(endpoint),
         schema_text="" if external.definition.schema is None else json_markup.pretty(external.definition.schema),
     )

@@ -12,10 +12,11 @@ from headwater.catalog import externals, keys, objects, runs, tasks
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import EXTERNALS, STREAMS
 from headwater.catalog.runs import RunGroup
-from headwater.console.charts import Column, Mark
+from headwater.console.charts import Column
 from headwater.console.pages.streams import new_stream
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
+from headwater.console.timeline import Lane, lanes_of
 from headwater.console.visits import Visit
 from headwater.domain.crawler import Crawler
 from headwater.domain.external import Definition, External
@@ -32,10 +33,8 @@ DAYS = 14
 SOON = timedelta(days=7)
 #: Things that need somebody that are listed; the rest is counted.
 MOST_NEEDS = 30
-#: Runs of a kind with less between them are drawn as one.
-CLOSE = timedelta(minutes=8)
-#: Lanes of the timeline.
-MOST_LANES = 40
+#: Withheld runs that are taken into account.
+MOST_WITHHELD = 100
 _TROUBLE = {TaskState.FAILED, TaskState.TIMED_OUT}
 
 
@@ -55,15 +54,6 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
-    """The runs of a crawler during the last day."""
-
-    crawler: str
-    name: str
-    marks: Sequence[Mark]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Today:
     """What the last day brought."""
 
@@ -79,6 +69,8 @@ class Overview:
     """What Home shows."""
 
     needs: Sequence[Need]
+    #: Things that need somebody besides.
+    more_needs: int
     lanes: Sequence[Lane]
     today: Today
     coming: Sequence[tuple[Crawler, str]]
@@ -104,8 +96,9 @@ def _overview(tx: Transaction, at: datetime) -> Overview:
     coming = sorted((c for c in crawlers if c.next_run_at is not None), key=lambda c: c.next_run_at or at)
     needs = _needs(tx, crawlers, names, latest, at)
     return Overview(
-        needs=needs,
-        lanes=_lanes(recent, names, at),
+        needs=needs[:MOST_NEEDS],
+        more_needs=max(0, len(needs) - MOST_NEEDS),
+        lanes=lanes_of(recent, names, at),
         today=_today(recent),
         coming=[(crawler, names[crawler.fid]) for crawler in coming[:5]],
         days=_days(tx, at),
@@ -120,7 +113,7 @@ def _needs(
 ) -> list[Need]:
     failed = [task for task in latest.values() if task.removed_at is None and task.state in _TROUBLE]
     # Withheld runs wait for somebody also where others have run since.
-    withheld = runs.page(tx, runs.RunFilter(is_withheld=True, since=at - DAYS * DAY), after=None, limit=MOST_NEEDS)
+    withheld = runs.page(tx, runs.RunFilter(is_withheld=True, since=at - DAYS * DAY), after=None, limit=MOST_WITHHELD)
     waiting = [task for task in withheld if task.removed_at is None]
     found = [_need_of_run(task, names.get(task.crawler, "")) for task in [*failed, *waiting]]
     for crawler in crawlers:
@@ -144,7 +137,7 @@ def _needs(
         since = webhook.disabled_at or webhook.failing_since
         href = f"/console/webhooks/{webhook.fid}"
         found.append(Need(state="failed", word=word, name=name, href=href, at=since, why=why))
-    return sorted(found, key=lambda need: need.at or at, reverse=True)[:MOST_NEEDS]
+    return sorted(found, key=lambda need: need.at or at, reverse=True)
 
 
 def _need_of_run(task: Task, name: str) -> Need:
@@ -160,45 +153,6 @@ def _need_of_run(task: Task, name: str) -> Need:
 def _need_of_crawler(crawler: Crawler, names: dict[str, str], word: str, at: datetime, why: str) -> Need:
     href = f"/console/crawlers/{crawler.fid}"
     return Need(state="timed_out", word=word, name=names[crawler.fid], href=href, at=at, why=why)
-
-
-def _lanes(recent: Sequence[RunGroup], names: dict[str, str], at: datetime) -> list[Lane]:
-    by_crawler: dict[str, list[Mark]] = {}
-    for group in recent:
-        marks = by_crawler.setdefault(group.crawler, [])
-        marks.append(_mark(group, at))
-        if len(marks) > 1 and _touch(marks[-2], marks[-1]):
-            marks[-2:] = [_joined(marks[-2], marks[-1], group.crawler)]
-    lanes = [Lane(crawler=fid, name=names.get(fid, fid), marks=marks) for fid, marks in by_crawler.items()]
-    return sorted(lanes, key=lambda lane: lane.name.casefold())[:MOST_LANES]
-
-
-def _mark(group: RunGroup, at: datetime) -> Mark:
-    kind = group.kind.replace("_", " ")
-    several = f"{kind}, {group.runs:,} runs from {group.began_at:%H:%M} UTC on, {group.docs:,} documents"
-    one = f"{kind}, {group.began_at:%H:%M} UTC, {group.docs:,} documents"
-    return Mark(
-        began_at=group.began_at,
-        ended_at=group.ended_at or at,
-        state=group.kind,
-        title=one if group.runs == 1 else several,
-        href=f"/console/runs/{group.fid}" if group.runs == 1 else f"/console/runs?crawler={group.crawler}",
-    )
-
-
-def _touch(before: Mark, after: Mark) -> bool:
-    """Whether two runs of a kind are too close to be distinguished on the timeline."""
-    return before.state == after.state and after.began_at - before.ended_at < CLOSE
-
-
-def _joined(before: Mark, after: Mark, crawler: str) -> Mark:
-    return Mark(
-        began_at=before.began_at,
-        ended_at=max(before.ended_at, after.ended_at),
-        state=before.state,
-        title=f"{before.state.replace('_', ' ')}, several runs from {before.began_at:%H:%M} UTC on",
-        href=f"/console/runs?crawler={crawler}",
-    )
 
 
 def _today(recent: Sequence[RunGroup]) -> Today:

@@ -10,10 +10,12 @@ from headwater.catalog import keys
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.keys import Key
 from headwater.console.confirmation import Confirmation, asked, require_typed
+from headwater.console.listing import ROWS, rows_of
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
 from headwater.console.visits import Visit
 from headwater.domain.errors import NotFound, RequestInvalid
+from headwater.domain.ids import is_fid
 from headwater.domain.scope import Scope
 
 pages = Pages()
@@ -22,8 +24,11 @@ pages = Pages()
 @pages.get("/keys", needs=Scope.ADMIN)
 async def list_keys(visit: Visit) -> Response:
     """Show the keys, newest first."""
-    found = await visit.services.db.read(keys.listed)
-    return render(visit, "keys.html", keys=list(reversed(found)), scopes=list(map(str, Scope)))
+    after = visit.query.get("after")
+    position = after if is_fid(after) else None
+    found = await visit.services.db.read(partial(keys.page, name=None, start=None, after=position, limit=ROWS + 1))
+    page = rows_of(visit, found, last=found[ROWS - 1].fid if len(found) > ROWS else None)
+    return render(visit, "keys.html", page=page, scopes=list(map(str, Scope)))
 
 
 @pages.post("/keys", action="create_key", about="keys", needs=Scope.ADMIN)

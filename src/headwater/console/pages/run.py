@@ -342,7 +342,9 @@ async def replay(visit: Visit) -> Response:
     """Check the rejected lines of a run again."""
     done = await visit.services.replays.replay(visit.fid)
     covered = f" {done.covered:,} passed too, but the run has brought newer versions." if done.covered else ""
-    notice = f"{done.replayed:,} lines are documents now, {done.rejected:,} are still rejected.{covered}"
+    brought = "1 line is a document" if done.replayed == 1 else f"{done.replayed:,} lines are documents"
+    left = "1 is" if done.rejected == 1 else f"{done.rejected:,} are"
+    notice = f"{brought} now, {left} still rejected.{covered}"
     return visit.go(f"/console/runs/{visit.fid}/rejected", notice=notice)
 
 

@@ -13,7 +13,7 @@ from headwater.catalog.objects import CRAWLERS, STREAMS
 from headwater.catalog.runs import RunFilter
 from headwater.catalog.task_lists import TaskOrder
 from headwater.console.confirmation import Confirmation, asked, counting, of_deletion
-from headwater.console.listing import ROWS, Rows, rows_of
+from headwater.console.listing import ROWS, STATES, Choice, Rows, rows_of, sorting_of
 from headwater.console.pages.runs_undo import FILTERS, UndoneRuns, filters_of, undone_runs
 from headwater.console.rendering import render
 from headwater.console.routing import Pages
@@ -26,14 +26,14 @@ from headwater.streams import diffs
 
 pages = Pages()
 
-#: How lists are sorted, newest first by default; the words of their choices.
+#: How lists are sorted, newest first by default.
 ORDERS = {
-    "": (TaskOrder.CREATED, True, "newest first"),
-    "oldest": (TaskOrder.CREATED, False, "oldest first"),
-    "most": (TaskOrder.DOCS, True, "most documents"),
-    "fewest": (TaskOrder.DOCS, False, "fewest documents"),
-    "longest": (TaskOrder.DURATION, True, "longest"),
-    "shortest": (TaskOrder.DURATION, False, "shortest"),
+    "": Choice(order=TaskOrder.CREATED, is_descending=True, words="newest first"),
+    "oldest": Choice(order=TaskOrder.CREATED, is_descending=False, words="oldest first"),
+    "most": Choice(order=TaskOrder.DOCS, is_descending=True, words="most documents"),
+    "fewest": Choice(order=TaskOrder.DOCS, is_descending=False, words="fewest documents"),
+    "longest": Choice(order=TaskOrder.DURATION, is_descending=True, words="longest"),
+    "shortest": Choice(order=TaskOrder.DURATION, is_descending=False, words="shortest"),
 }
 #: New runs that are counted; more are “100+”.
 MOST_NEW = 100
@@ -60,10 +60,8 @@ class FilterForm:
     named: dict[str, str]
     #: All of it as the query of a URL.
     query: str
-    states: Sequence[str] = (*map(str, TaskState), "withheld", "undone")
-    sort: str
+    states: Sequence[str] = STATES
     origins: Sequence[str] = tuple(map(str, Origin))
-    orders: Sequence[tuple[str, str]] = tuple((name, words) for name, (_, _, words) in ORDERS.items())
 
 
 def wanted_of(visit: Visit) -> RunFilter:
@@ -87,13 +85,15 @@ def _fid(text: str) -> str | None:
 async def list_runs(visit: Visit) -> Response:
     """Show the runs, newest first."""
     wanted = wanted_of(visit)
-    sort = visit.query.get("sort") if visit.query.get("sort") in ORDERS else ""
-    order, is_descending, _ = ORDERS[sort]
+    sorting = sorting_of(visit, ORDERS)
+    sort, how = sorting.chosen, sorting.choice
 
     def read(tx: Transaction) -> tuple[list[RunRow], dict[str, str], list[UndoneRuns]]:
         after = _fid(visit.query.get("after"))
         if sort:
-            found = runs.sorted_page(tx, wanted, order=order, is_descending=is_descending, after=after, limit=ROWS + 1)
+            found = runs.sorted_page(
+                tx, wanted, order=how.order, is_descending=how.is_descending, after=after, limit=ROWS + 1
+            )
         else:
             found = runs.page(tx, wanted, after=after, limit=ROWS + 1)
         chosen = {
@@ -109,14 +109,14 @@ async def list_runs(visit: Visit) -> Response:
     form = FilterForm(
         state=visit.query.get("state"),
         origin=visit.query.get("origin"),
-        sort=sort,
         crawler=wanted.crawler or "",
         stream=wanted.stream or "",
         named=named,
         query=filters_of(visit.query),
     )
     newest = page.rows[0].task.fid if page.rows and page.first_url is None and not sort else None
-    return render(visit, "runs.html", page=page, filter=form, newer_url=_newer_url(visit, newest), undone=undone)
+    newer_url = _newer_url(visit, newest)
+    return render(visit, "runs.html", page=page, filter=form, sorting=sorting, newer_url=newer_url, undone=undone)
 
 
 def rows(tx: Transaction, found: Sequence[Task]) -> list[RunRow]:

@@ -22,7 +22,7 @@
       const moment = new Date(element.getAttribute("datetime"));
       const form = element.getAttribute("data-form");
       element.setAttribute("title", exact.format(moment));
-      element.textContent = form === "relative" ? relative(moment) : form === "exact" ? full.format(moment) : brief.format(moment);
+      if (form !== "kept") element.textContent = form === "relative" ? relative(moment) : form === "exact" ? full.format(moment) : brief.format(moment);
     }
   }
 
@@ -137,6 +137,9 @@
     if (to) { event.preventDefault(); to.focus(); }
   });
 
+  // Whoever comes from the list itself has removed its last filter.
+  const isFromHere = () => URL.canParse(document.referrer) && new URL(document.referrer).pathname === location.pathname;
+
   // The last filters of a list are remembered.
   const list = document.querySelector("form[data-remember]");
   if (list) {
@@ -145,9 +148,12 @@
     kept.delete("undone");
     kept.delete("after");
     if (location.search) sessionStorage.setItem(name, kept.size ? `?${kept}` : "");
-    else if (sessionStorage.getItem(name) && !document.referrer.includes(location.pathname)) location.replace(location.pathname + sessionStorage.getItem(name));
+    else if (sessionStorage.getItem(name) && !isFromHere()) location.replace(location.pathname + sessionStorage.getItem(name));
     list.querySelector("[data-forget]")?.addEventListener("click", () => sessionStorage.removeItem(name));
   }
+
+  // On a phone, tabs are wider than the window.
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
   tellChoice();
   dress(document);
