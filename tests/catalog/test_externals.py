@@ -1,12 +1,13 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import anyio
 import pytest
 
 from builders import AT, an_external
 from headwater.catalog import externals, objects
 from headwater.catalog.objects import EXTERNALS
-from headwater.domain.errors import NotFound
+from headwater.domain.errors import InUse, NotFound
 
 
 def _edit(tx, fid, at, **fields):
@@ -83,3 +84,27 @@ async def test_who_edits_what_was_published_meanwhile_does_not_take_that_back(db
     await db.write(lambda tx: objects.save(tx, EXTERNALS, external, replace(external, meta={"name": "New"}, version=4)))
     now = await db.read(objects.get, EXTERNALS, external.fid)
     assert (now.version, now.published, now.name) == (4, 2, "New")
+
+
+async def test_of_many_that_want_a_name_in_the_same_moment_one_gets_it(db):
+    made = [an_external(meta={"name": "Books"}) for _ in range(5)]
+    refused: list[str] = []
+
+    async def add(external):
+        try:
+            await db.write(externals.add, external)
+        except InUse as error:
+            refused.append(str(error))
+
+    async with anyio.create_task_group() as tasks:
+        for each in made:
+            tasks.start_soon(add, each)
+    stored = await db.read(externals.named, "Books")
+    assert stored in made
+    assert len(refused) == 4
+    assert {f"the name 'Books' is that of External {stored.fid} (push)" in text for text in refused} == {True}
+
+
+async def test_externals_without_a_name_are_not_in_each_others_way(db):
+    made = [await db.write(externals.add, an_external(meta=meta)) for meta in ({}, {}, {"name": ""}, {"name": ""})]
+    assert len({each.fid for each in made}) == 4

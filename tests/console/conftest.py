@@ -110,7 +110,7 @@ class Shop:
 @pytest.fixture
 def a_shop(api):
     async def make(name: str = "Northern shop", *, external: dict | None = None, **fields) -> Shop:
-        definition = {"docIdField": "id", "meta": {"name": "Shop"}} | (external or {})
+        definition = {"docIdField": "id", "meta": {"name": f"Pages of {name}"}} | (external or {})
         registered = (await api.post("/externals", json=definition)).json()["payload"]["fid"]
         stream = (await api.post("/streams", json={"meta": {"name": "Books"}})).json()["payload"]["fid"]
         meta = {"name": name, "links": [{"from": {"type": "streams", "fid": stream}}]}

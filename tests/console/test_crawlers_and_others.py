@@ -26,6 +26,12 @@ async def test_an_empty_installation_makes_a_first_crawler_with_a_key_to_paste(b
     task = (await api.post(f"/actions/crawlers/{crawler}/task", headers=key)).json()["payload"]["fid"]
     led = await browser.client.get(f"/console/first-run/{crawler}")
     assert led.headers["hx-redirect"] == f"/console/runs/{task}"
+    await browser.send("/console/begin", status=200)  # again: another stream and crawler, of the same External
+    made = (await api.get("/crawlers")).json()["payload"]
+    assert len({each["stream"] for each in made}) == 2
+    assert len({each["external"] for each in made}) == 1
+    refused = await browser.send("/console/externals", status=409, name="First script")
+    assert "the name 'First script' is that of External" in say(refused.text)
 
 
 async def test_a_crawler_is_made_by_a_form_from_its_externals_parameters(browser, api, say):

@@ -1,5 +1,7 @@
 """Every page, run as it stands: its commands, the files that it tells to save, its programs."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,12 @@ from docs_tour import Tour
 #: The README has tests of its own (``test_readme.py``).
 PAGES = {str(file.relative_to(ROOT)): Page.of(str(file.relative_to(ROOT))) for file in (ROOT / "docs").rglob("*.md")}
 RUN = sorted(path for path, page in PAGES.items() if page.outputs())
+
+#: The names of the Externals that a page creates: with curl, from a file, by a function of the page, or in Python.
+NAMED = (
+    re.compile(r"""(?:/externals" -d '|> external\.json <<'END'\n|\ncrawler ')\{\s*"meta": \{"name": "([^"]+)"\}"""),
+    re.compile(r"""(?:ExternalCrawler|externals\.create)\(\s*"([^"]+)\""""),
+)
 
 
 @pytest.fixture(scope="module", params=RUN)
@@ -25,6 +33,13 @@ def test_a_page_is_answered_with_the_statuses_that_it_promises(tour):
 
 def test_a_page_shows_what_it_puts_out(tour):
     docs_tour.check_outputs(tour)
+
+
+def test_pages_that_are_run_against_one_server_name_their_externals_apart():
+    texts = [(ROOT / path).read_text() for path in ["README.md", *PAGES]]
+    names = Counter(name for text in texts for pattern in NAMED for name in pattern.findall(text))
+    assert {"Prices by script", "Price lists", "Books by server", "Book prices", "Bookshop"} <= names.keys()
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("path", ["README.md", *sorted(PAGES)])

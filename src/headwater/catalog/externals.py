@@ -1,4 +1,4 @@
-"""Queries and changes of Externals: their versions, and the version that crawlers use."""
+"""Queries and changes of Externals: their names, their versions, and the version that crawlers use."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,11 +10,16 @@ from sqlalchemy import Row, select, update
 from headwater.catalog import events, objects, tables
 from headwater.catalog.core.transaction import Transaction
 from headwater.catalog.objects import EXTERNALS
-from headwater.domain.errors import NotFound
+from headwater.domain.errors import InUse, NotFound
 from headwater.domain.event import publication
 from headwater.domain.external import Definition, External
+from headwater.domain.redaction import without_password
+from headwater.domain.schema import cut
 
 _versions = tables.external_versions
+
+#: Held while a name is given, so that of two who want it one gets it.
+_NAMES = "headwater.external_names"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,49 @@ class Version:
 
     version: int
     created_at: datetime
+
+
+def add(tx: Transaction, external: External) -> External:
+    """Store a new External and return it.
+
+    Raises:
+        InUse: another one has its name.
+    """
+    _require_free_name(tx, external)
+    return objects.add(tx, EXTERNALS, external)
+
+
+def save(tx: Transaction, old: External, new: External) -> External:
+    """Store an edit; one that shares its name since a former version of Headwater can be edited, and be renamed.
+
+    Raises:
+        InUse: another one has its new name.
+        MovedMeanwhile: it was changed since ``old`` was read.
+    """
+    if new.meta.get("name") != old.meta.get("name"):
+        _require_free_name(tx, new)
+    return objects.save(tx, EXTERNALS, old, new)
+
+
+def named(tx: Transaction, name: str) -> External | None:
+    """Return the External of a name, the newest if several have it since a former version of Headwater."""
+    return next(iter(objects.page(tx, EXTERNALS, where={"name": name}, after=None, limit=1)), None)
+
+
+def _require_free_name(tx: Transaction, external: External) -> None:
+    """Raise unless no other has the name: by it, crawler servers and command lines that register find theirs."""
+    name = external.meta.get("name")
+    if not name:
+        return
+    tx.advisory_lock(_NAMES)
+    other = named(tx, name)
+    if other is not None:
+        endpoint = other.definition.endpoint
+        kind = "push" if endpoint is None else f"at {without_password(endpoint)}"
+        raise InUse(
+            f"the name {cut(name)!r} is that of External {other.fid} ({kind}): edit that one (PATCH "
+            f"/externals/{other.fid}), or take another name"
+        )
 
 
 def at(tx: Transaction, fid: str, version: int) -> External:

@@ -158,7 +158,7 @@ class StreamTaken(Problem):
 
 
 class InUse(Problem):
-    """A crawler uses the object."""
+    """A crawler uses the object, or another External has the name."""
 
 
 class WebhookDisabled(Problem):

@@ -123,3 +123,11 @@ def test_an_external_does_not_turn_from_push_to_a_server():
     with pytest.raises(CliError, match="has no server, and scripts upload for it") as caught:
         _registered(SAME | {"endpoint": "http://ec:9000"}, PRESENT)
     assert caught.value.code == ExitCode.USAGE
+
+
+def test_an_external_does_not_turn_from_a_server_to_push():
+    with pytest.raises(CliError, match="has a server, http://ec:9000, which the file does not name") as caught:
+        _registered(SAME, PRESENT | {"endpoint": "http://ec:9000"})
+    assert caught.value.code == ExitCode.USAGE
+    _, what, _ = _registered(SAME | {"endpoint": "http://ec:9001"}, PRESENT | {"endpoint": "http://ec:9000"})
+    assert what == "is brought up to date"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from headwater_client import AsyncHeadwater, Headwater
-from headwater_client.errors import SchemaInvalid, VersionMismatch
+from headwater_client.errors import InUse, SchemaInvalid, VersionMismatch
 from headwater_client.server import ExternalCrawler, NameTaken
 
 ENDPOINT = "http://ec:9000"
@@ -82,10 +82,10 @@ async def register(request):
 
 
 async def test_a_crawler_that_is_not_registered_is_created_from_the_code(register):
-    found, script = await register(crawler(), (200, []), (201, external()), (200, [external()]))
+    found, script = await register(crawler(), (200, []), (201, external()))
 
     assert (found.fid, found.version) == ("e1", 4)
-    assert script.calls == ["GET /externals", "POST /externals", "GET /externals"]
+    assert script.calls == ["GET /externals", "POST /externals"]
     assert script.asked[1][1] == {
         "meta": {"name": "Book prices"},
         "endpoint": ENDPOINT,
@@ -102,7 +102,7 @@ async def test_a_crawler_that_is_not_registered_is_created_from_the_code(registe
 async def test_where_a_person_logs_in_is_registered_and_is_compared(register):
     login = {"credential": "oauth", "oauth": "http://ec/oauth", "oauthParameters": {"subdomain": "acme"}}
     made = crawler(credential="oauth", oauth="http://ec/oauth", oauth_parameters={"subdomain": "acme"})
-    _, script = await register(made, (200, []), (201, external(**login)), (200, [external(**login)]))
+    _, script = await register(made, (200, []), (201, external(**login)))
     assert {name: script.asked[1][1][name] for name in login} == login
     _, script = await register(made, (200, [external(**login | {"oauth": "http://old"})]), (200, external(**login)))
     assert script.calls == ["GET /externals", "PUT /externals/e1"]
@@ -188,36 +188,7 @@ async def test_who_is_edited_without_end_gives_up(register):
 
 async def test_several_externals_of_the_name_are_an_error_that_says_so(register):
     with pytest.raises(NameTaken, match=r"2 Externals are called 'Book prices' \(e2, e1\)"):
-        await register(crawler(), *[(200, [external("e2"), external("e1")])] * 6)
-
-
-async def test_of_two_that_are_created_in_the_same_moment_the_first_stays(register):
-    own, first = external("e2"), external("e1")
-
-    found, script = await register(crawler(), (200, []), (201, own), (200, [own, first]), (200, None), (200, [first]))
-
-    assert found.fid == "e1"
-    assert "DELETE /externals/e2" in script.calls
-
-
-async def test_who_was_first_of_two_stays_once_the_other_is_withdrawn(register):
-    own, second = external("e1"), external("e2")
-
-    found, script = await register(crawler(), (200, []), (201, own), (200, [second, own]), (200, [own]))
-
-    assert found.fid == "e1"
-    assert not any(call.startswith("DELETE") for call in script.calls)
-
-
-async def test_who_was_first_of_two_is_withdrawn_if_the_other_has_not_seen_it(register):
-    own, second = external("e1"), external("e2")
-
-    found, script = await register(
-        *(crawler(), (200, []), (201, own), (200, [second, own]), (200, [second, own]), (200, None), (200, [second]))
-    )
-
-    assert found.fid == "e2"
-    assert script.calls[-2] == "DELETE /externals/e1"
+        await register(crawler(), (200, [external("e2"), external("e1")]))
 
 
 async def test_an_error_of_headwater_is_raised(register):
@@ -251,7 +222,7 @@ async def test_an_order_of_another_version_than_was_registered_runs_and_is_logge
     # Other tests configure logging, so that messages of level "info" are there too.
     caplog.set_level(logging.WARNING, logger="headwater_client")
     caller = call(lambda _task: None)
-    await register(caller.crawler, (200, []), (201, external(version=4)), (200, [external(version=4)]))
+    await register(caller.crawler, (200, []), (201, external(version=4)))
 
     assert (await caller.start("f1", version=4)).status_code == 200
     assert caplog.messages == []
@@ -262,7 +233,7 @@ async def test_an_order_of_another_version_than_was_registered_runs_and_is_logge
 
 async def test_params_of_another_version_that_do_not_fit_are_refused_with_the_likely_reason(register, call):
     caller = call(lambda _task: None, params=Shop)
-    await register(caller.crawler, (200, []), (201, external(version=4)), (200, [external(version=4)]))
+    await register(caller.crawler, (200, []), (201, external(version=4)))
 
     answer = await caller.start(version=5, params={"shop": "x", "country": "de"})
 
@@ -276,3 +247,15 @@ async def test_params_of_another_version_that_do_not_fit_are_refused_with_the_li
 async def test_an_external_that_scripts_upload_for_is_not_taken_over(register):
     with pytest.raises(NameTaken, match=r"has no server \(push\); rename it or the crawler"):
         await register(crawler(), (200, [external(endpoint=None)]))
+
+
+async def test_who_finds_the_name_taken_meanwhile_takes_that_external(register):
+    found, script = await register(crawler(), (200, []), (409, "in-use"), (200, [external()]))
+
+    assert found.fid == "e1"
+    assert script.calls == ["GET /externals", "POST /externals", "GET /externals"]
+
+
+async def test_a_name_that_stays_taken_by_an_external_that_is_not_shown_is_an_error(register):
+    with pytest.raises(InUse):
+        await register(crawler(), *[(200, []), (409, "in-use")] * 5)

@@ -237,9 +237,9 @@ class ExternalOut(ObjectOut):
         )
 
 
-@router.post("/externals", status_code=status.HTTP_201_CREATED, dependencies=[WRITES], responses=fails(415))
+@router.post("/externals", status_code=status.HTTP_201_CREATED, dependencies=[WRITES], responses=fails(409, 415))
 async def create_external(body: NewExternal, services: ServicesOf, response: Response) -> Envelope[ExternalOut]:
-    """Register an External."""
+    """Register an External, under a name that no other has."""
 
     def create(tx: Transaction, at: datetime) -> ExternalOut:
         fid = new_fid(at)
@@ -247,7 +247,7 @@ async def create_external(body: NewExternal, services: ServicesOf, response: Res
         external = External(
             fid=fid, definition=definition, created_at=at, updated_at=at, version=1, meta=body.meta.kept()
         )
-        return ExternalOut.of(objects.add(tx, EXTERNALS, external), services.vault)
+        return ExternalOut.of(externals.add(tx, external), services.vault)
 
     definition = body.definition(services.vault)
     await _require_compilable(services, definition)
@@ -380,7 +380,7 @@ def _change(
     if old.definition.endpoint is None and definition.endpoint is not None and not to_server:
         _require_no_scripts(tx, fid)
     new = replace(old, definition=definition, meta=body.meta.kept(), **objects.edited(at, old.version))
-    return ExternalOut.of(objects.save(tx, EXTERNALS, old, new), vault)
+    return ExternalOut.of(externals.save(tx, old, new), vault)
 
 
 def _require_no_scripts(tx: Transaction, fid: str) -> None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from headwater.catalog import crawlers as crawler_catalog
 from headwater.catalog import externals, keys, objects, runs, tasks
 from headwater.catalog.core.transaction import Transaction
-from headwater.catalog.objects import EXTERNALS, STREAMS
+from headwater.catalog.objects import STREAMS
 from headwater.catalog.runs import RunGroup
 from headwater.console.charts import Column
 from headwater.console.pages.streams import new_stream
@@ -179,7 +179,9 @@ async def begin(visit: Visit) -> Response:
     def create(tx: Transaction, at: datetime) -> tuple[str, str]:
         stream = objects.add(tx, STREAMS, new_stream("First stream", at))
         definition = Definition(doc_id_field="id", headers={}, parameters=())
-        external = objects.add(tx, EXTERNALS, External(**_common(at, "First script"), definition=definition))
+        external = externals.named(tx, "First script")
+        if external is None or external.definition != definition:
+            external = externals.add(tx, External(**_common(at, "First script"), definition=definition))
         crawler = Crawler(
             **_common(at, "First crawler"),
             external=externals.to_run(tx, external.fid).fid,

@@ -123,8 +123,8 @@ def publish(
 def register(file: Described, *, url: options.Url = None, as_json: options.InJson = False) -> None:
     """Register the External that a file describes, or update it.
 
-    It is found again by its meta.name. What the file does not say goes back to its default, except in meta. If nothing
-    differs, nothing is changed.
+    It is found again by its meta.name. What the file does not say goes back to its default, except in meta; but it is
+    refused if the External would turn from push to a server, or back. If nothing differs, nothing is changed.
     """
     from headwater_client.cli import access, output  # noqa: PLC0415 - help need not wait for it
     from headwater_client.cli import register as cli_register  # noqa: PLC0415 - help need not wait for it

@@ -76,13 +76,17 @@ def registered(headwater: Headwater, fields: Mapping[str, Any]) -> tuple[Externa
     """Create or update the External of that name; return it, and what was done.
 
     Raises:
-        CliError: several Externals have that name, or the one that has it would turn from push to a server.
+        CliError: several Externals have that name, or the one that has it would turn from push to a server, or back.
         HeadwaterError: the fields are invalid.
     """
     name = fields["meta"]["name"]
     same = list(islice(headwater.externals.list(name=name), 2))
     if len(same) > 1:
-        raise CliError(f"several Externals are called {name!r}", code=ExitCode.USAGE)
+        raise CliError(
+            f"several Externals are called {name!r}: rename or delete all but the one that is meant "
+            "(headwater externals list)",
+            code=ExitCode.USAGE,
+        )
     if not same:
         return headwater.externals.create(**fields), "is created"
     (present,) = same
@@ -90,6 +94,12 @@ def registered(headwater: Headwater, fields: Mapping[str, Any]) -> tuple[Externa
         raise CliError(
             f"External {present.fid} ({name}) has no server, and scripts upload for it; choose another name, or give "
             f"it the server first: headwater externals edit {present.fid} --endpoint {fields['endpoint']}",
+            code=ExitCode.USAGE,
+        )
+    if present.endpoint is not None and fields.get("endpoint") is None:
+        raise CliError(
+            f"External {present.fid} ({name}) has a server, {present.endpoint}, which the file does not name; choose "
+            f"another name, name the endpoint, or take it away first: headwater externals edit {present.fid} --push",
             code=ExitCode.USAGE,
         )
     wanted = {**fields, "meta": {**present.meta, **fields["meta"]}}

@@ -213,7 +213,7 @@ class ExternalCrawler(Generic[P]):
             endpoint: URL at which Headwater reaches this server.
 
         Raises:
-            NameTaken: several Externals have this name.
+            NameTaken: several Externals have this name, or one without a server.
             VersionMismatch: the same fields were changed concurrently.
             HeadwaterError: it cannot be registered.
         """

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import anyio
-
-from headwater_client.errors import HeadwaterError, VersionMismatch
+from headwater_client.errors import HeadwaterError, InUse, VersionMismatch
 from headwater_client.externals import WRITABLE, Externals
 from headwater_client.models.objects import External
 
@@ -19,9 +16,6 @@ Registration = Generator[Step, Any, External]
 
 #: Number of attempts while others edit unrelated fields concurrently.
 _TRIES = 5
-#: Number of checks whether the name is unique, and the seconds between them.
-_LOOKS = 6
-_PAUSE = 0.3
 
 
 class NameTaken(HeadwaterError):
@@ -31,8 +25,9 @@ class NameTaken(HeadwaterError):
 def registering(definition: Mapping[str, Any]) -> Registration:
     """Create the External of a name, or update it to the definition; if it is up to date, change nothing.
 
-    Safe for concurrent registrations. After a concurrent edit, the External is read again; if the edit concerns fields
-    of the definition, and differs from both the previous and the wanted values, registration fails.
+    Safe for concurrent registrations: of several that create it, Headwater takes one, and the others update that. After
+    a concurrent edit, the External is read again; if the edit concerns fields of the definition, and differs from both
+    the previous and the wanted values, registration fails.
 
     Args:
         definition: fields as on the wire; ``meta`` contains the name; ``meta`` and ``headers`` are merged.
@@ -42,25 +37,21 @@ def registering(definition: Mapping[str, Any]) -> Registration:
         VersionMismatch: the defined fields were changed concurrently.
     """
     name = definition["meta"]["name"]
-    found: Sequence[External] = ()
-    own: External | None = None
-    has_waited = False
-    for _ in range(_LOOKS):
-        found = yield lambda externals: externals.list(name=name)
-        if not found:
-            own, has_waited = (yield lambda externals: externals.create(**definition)), False
-            found = yield lambda externals: externals.list(name=name)
-        if len(found) == 1:
+    for tries in range(1, _TRIES + 1):
+        found: Sequence[External] = yield lambda externals: externals.list(name=name)
+        if len(found) > 1:
+            fids = ", ".join(each.fid for each in found)
+            raise NameTaken(
+                f"{len(found)} Externals are called {name!r} ({fids}); rename or delete all but the crawler's"
+            )
+        if found:
             return (yield from _updating(found[0], definition))
-        # Others have created it concurrently. All except the one with the lowest fid delete theirs; that one does so
-        # too if another remains, whose creator has not seen it.
-        if own is not None and (has_waited or own.fid != min(each.fid for each in found)):
-            yield _deletion(own)
-            own = None
-        yield _pause
-        has_waited = True
-    fids = ", ".join(each.fid for each in found)
-    raise NameTaken(f"{len(found)} Externals are called {name!r} ({fids}); rename or delete all but the crawler's")
+        try:
+            return (yield lambda externals: externals.create(**definition))
+        except InUse:  # created by another just now
+            if tries == _TRIES:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _updating(external: External, definition: Mapping[str, Any]) -> Registration:
@@ -98,15 +89,6 @@ def _replacement(external: External, definition: Mapping[str, Any]) -> Step:
 
 def _reading(external: External) -> Step:
     return lambda externals: externals.get(external)
-
-
-def _deletion(external: External) -> Step:
-    return lambda externals: externals.delete(external)
-
-
-def _pause(_externals: Any) -> Any:
-    """Wait for concurrent registrations; a marker step that the drivers recognize."""
-    return None
 
 
 def _comparable(fields: Mapping[str, Any], definition: Mapping[str, Any]) -> str:
@@ -161,9 +143,6 @@ def _next(registration: Registration, outcome: Any) -> Step:
 
 def _outcome(step: Step, externals: Externals[Any]) -> Any:
     """Return a call's result, with iterators as lists, or its error."""
-    if step is _pause:
-        time.sleep(_PAUSE)
-        return None
     try:
         answer = step(externals)
         return list(cast("Iterator[Any]", answer)) if isinstance(answer, Iterator) else answer
@@ -172,9 +151,6 @@ def _outcome(step: Step, externals: Externals[Any]) -> Any:
 
 
 async def _awaited_outcome(step: Step, externals: Externals[Any]) -> Any:
-    if step is _pause:
-        await anyio.sleep(_PAUSE)
-        return None
     try:
         answer = step(externals)
         if isinstance(answer, AsyncIterator):
