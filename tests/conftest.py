@@ -13,7 +13,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 import structlog
 from sqlalchemy import make_url
@@ -21,6 +20,7 @@ from sqlalchemy import make_url
 import budget  # noqa: F401 - it loads a profile of hypothesis
 import lakes
 import object_stores
+import postgres_databases
 import tiers
 import unsynced
 from builders import SANDBOX, SECRET, Ecs, World
@@ -36,6 +36,7 @@ from headwater.lifecycle.ec.client import EcClient
 from headwater.settings import Settings
 from lakes import lake_of_tests
 from object_stores import S3
+from postgres_databases import Databases
 
 # A page of the documentation that does not hold is told in full: what it shows beside what came.
 pytest.register_assert_rewrite("docs_tour")
@@ -155,11 +156,11 @@ def postgres(tmp_path_factory) -> Iterator[str]:
         server = get_server(folder, cleanup_mode="stop")
         url = make_url(server.get_uri()).set(drivername="postgresql+psycopg", password=None)
         template = url.set(database="template").render_as_string()
-        with _maintenance(url.render_as_string()) as connection:
+        with postgres_databases.connected(url.render_as_string(), database="postgres") as connection:
             is_first = not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'template'").fetchone()
             if is_first:
-                # The tests ask what is committed, not what a power cut leaves.
-                for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                # The tests ask what is committed, not what a power cut leaves; and nothing is done beside them.
+                for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
                     connection.execute(f"ALTER SYSTEM SET {setting} = off")
                 connection.execute("SELECT pg_reload_conf()")
                 connection.execute("CREATE DATABASE template")
@@ -178,13 +179,6 @@ def _locked(file: Path) -> Iterator[None]:
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-@contextlib.contextmanager
-def _maintenance(url: str) -> Iterator[psycopg.Connection]:
-    plain = make_url(url).set(drivername="postgresql", database="postgres").render_as_string()
-    with psycopg.connect(plain, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture(scope="session")
@@ -217,14 +211,30 @@ def sqlite_url(tmp_path) -> str:
     return f"sqlite:///{file}"
 
 
+@pytest.fixture(scope="session")
+def databases(postgres) -> Iterator[Databases]:
+    """The PostgreSQL databases of this worker."""
+    with contextlib.closing(Databases(postgres)) as made:
+        yield made
+
+
 @pytest.fixture
-def postgres_url(postgres) -> Iterator[str]:
+def postgres_url(request, postgres) -> Iterator[str]:
     """A fresh, migrated PostgreSQL catalog."""
-    name = f"t{uuid4().hex}"
-    with _maintenance(postgres) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template")
-        yield make_url(postgres).set(database=name).render_as_string()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    # A served process may outlive its test for a moment: its database is nobody else's.
+    is_own = request.node.get_closest_marker("served") is not None
+    made = (
+        postgres_databases.own(postgres, template="template") if is_own else request.getfixturevalue("databases").lent()
+    )
+    with made as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres) -> Iterator[str]:
+    """A PostgreSQL database without a catalog."""
+    with postgres_databases.own(postgres) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

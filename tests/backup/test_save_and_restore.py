@@ -37,14 +37,7 @@ def empty(url, request) -> str | None:
     """The URL of an empty catalog on the same engine; None: the file in the data directory."""
     if make_url(url).get_backend_name() == "sqlite":
         return None
-    template = make_url(request.getfixturevalue("postgres_url"))
-    name = f"{template.database}r"
-    maintenance = request.getfixturevalue("postgres")
-    from conftest import _maintenance  # noqa: PLC0415 - its place
-
-    with _maintenance(maintenance) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return template.set(database=name).render_as_string()
+    return request.getfixturevalue("empty_postgres_url")
 
 
 def _restored(archive: Archive, name: str | None, data: Path, url: str | None) -> World:
