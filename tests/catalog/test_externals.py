@@ -92,7 +92,7 @@ async def test_of_many_that_want_a_name_in_the_same_moment_one_gets_it(db):
 
     async def add(external):
         try:
-            await db.write(externals.add, external)
+            await db.write(externals.add_named, external)
         except InUse as error:
             refused.append(str(error))
 
@@ -106,5 +106,7 @@ async def test_of_many_that_want_a_name_in_the_same_moment_one_gets_it(db):
 
 
 async def test_externals_without_a_name_are_not_in_each_others_way(db):
-    made = [await db.write(externals.add, an_external(meta=meta)) for meta in ({}, {}, {"name": ""}, {"name": ""})]
+    made = [
+        await db.write(externals.add_named, an_external(meta=meta)) for meta in ({}, {}, {"name": ""}, {"name": ""})
+    ]
     assert len({each.fid for each in made}) == 4

@@ -30,8 +30,8 @@ class Version:
     created_at: datetime
 
 
-def add(tx: Transaction, external: External) -> External:
-    """Store a new External and return it.
+def add_named(tx: Transaction, external: External) -> External:
+    """Store a new External under a name that no other has, and return it.
 
     Raises:
         InUse: another one has its name.
@@ -40,20 +40,8 @@ def add(tx: Transaction, external: External) -> External:
     return objects.add(tx, EXTERNALS, external)
 
 
-def save(tx: Transaction, old: External, new: External) -> External:
-    """Store an edit; one that shares its name since a former version of Headwater can be edited, and be renamed.
-
-    Raises:
-        InUse: another one has its new name.
-        MovedMeanwhile: it was changed since ``old`` was read.
-    """
-    if new.meta.get("name") != old.meta.get("name"):
-        _require_free_name(tx, new)
-    return objects.save(tx, EXTERNALS, old, new)
-
-
 def named(tx: Transaction, name: str) -> External | None:
-    """Return the External of a name, the newest if several have it since a former version of Headwater."""
+    """Return the External of a name, the newest if several have it."""
     return next(iter(objects.page(tx, EXTERNALS, where={"name": name}, after=None, limit=1)), None)
 
 

@@ -30,11 +30,14 @@ class Externals(Resource[D]):
 
     @endpoint
     def create(
-        self, name: str | None = None, *, meta: Mapping[str, Any] | None = None, **fields: Any
+        self, name: str | None = None, *, meta: Mapping[str, Any] | None = None, unique: bool = False, **fields: Any
     ) -> Call[External]:
-        """Register an External; without an ``endpoint`` it is a push External, whose script uploads by itself."""
+        """Register an External; without an ``endpoint`` it is a push External, whose script uploads by itself.
+
+        With ``unique``, ``InUse`` is raised if another one has its name.
+        """
         body = {**on_wire(fields), "meta": resource.meta_of(name, meta)}
-        return Call("POST", "/externals", reading(External.read), json=body)
+        return Call("POST", "/externals", reading(External.read), json=body, params=given(unique=unique or None))
 
     @endpoint
     def get(self, external: Ref, *, version: int | None = None) -> Call[External]:

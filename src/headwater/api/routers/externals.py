@@ -238,8 +238,19 @@ class ExternalOut(ObjectOut):
 
 
 @router.post("/externals", status_code=status.HTTP_201_CREATED, dependencies=[WRITES], responses=fails(409, 415))
-async def create_external(body: NewExternal, services: ServicesOf, response: Response) -> Envelope[ExternalOut]:
-    """Register an External, under a name that no other has."""
+async def create_external(
+    body: NewExternal,
+    services: ServicesOf,
+    response: Response,
+    unique: Annotated[
+        bool,
+        Query(
+            description="Refuse it if another External has its `meta.name` (409), so that it can be found by its name; "
+            "of several that are registered at once, one is created."
+        ),
+    ] = False,
+) -> Envelope[ExternalOut]:
+    """Register an External."""
 
     def create(tx: Transaction, at: datetime) -> ExternalOut:
         fid = new_fid(at)
@@ -247,7 +258,8 @@ async def create_external(body: NewExternal, services: ServicesOf, response: Res
         external = External(
             fid=fid, definition=definition, created_at=at, updated_at=at, version=1, meta=body.meta.kept()
         )
-        return ExternalOut.of(externals.add(tx, external), services.vault)
+        added = externals.add_named(tx, external) if unique else objects.add(tx, EXTERNALS, external)
+        return ExternalOut.of(added, services.vault)
 
     definition = body.definition(services.vault)
     await _require_compilable(services, definition)
@@ -380,7 +392,7 @@ def _change(
     if old.definition.endpoint is None and definition.endpoint is not None and not to_server:
         _require_no_scripts(tx, fid)
     new = replace(old, definition=definition, meta=body.meta.kept(), **objects.edited(at, old.version))
-    return ExternalOut.of(externals.save(tx, old, new), vault)
+    return ExternalOut.of(objects.save(tx, EXTERNALS, old, new), vault)
 
 
 def _require_no_scripts(tx: Transaction, fid: str) -> None:

@@ -124,7 +124,7 @@ async def create_external(visit: Visit) -> Response:
 
     def create(tx: Transaction, at: datetime) -> External:
         common: dict[str, Any] = {"fid": new_fid(at), "created_at": at, "updated_at": at, "version": 1}
-        return externals.add(tx, External(**common, definition=definition, meta={"name": name} if name else {}))
+        return externals.add_named(tx, External(**common, definition=definition, meta={"name": name} if name else {}))
 
     made = await visit.services.db.write(create, visit.services.clock())
     return visit.go(f"/console/externals/{made.fid}")

@@ -181,7 +181,7 @@ async def begin(visit: Visit) -> Response:
         definition = Definition(doc_id_field="id", headers={}, parameters=())
         external = externals.named(tx, "First script")
         if external is None or external.definition != definition:
-            external = externals.add(tx, External(**_common(at, "First script"), definition=definition))
+            external = externals.add_named(tx, External(**_common(at, "First script"), definition=definition))
         crawler = Crawler(
             **_common(at, "First crawler"),
             external=externals.to_run(tx, external.fid).fid,

@@ -88,7 +88,7 @@ def registered(headwater: Headwater, fields: Mapping[str, Any]) -> tuple[Externa
             code=ExitCode.USAGE,
         )
     if not same:
-        return headwater.externals.create(**fields), "is created"
+        return headwater.externals.create(**fields, unique=True), "is created"
     (present,) = same
     if present.endpoint is None and fields.get("endpoint") is not None:
         raise CliError(

@@ -47,7 +47,7 @@ def registering(definition: Mapping[str, Any]) -> Registration:
         if found:
             return (yield from _updating(found[0], definition))
         try:
-            return (yield lambda externals: externals.create(**definition))
+            return (yield lambda externals: externals.create(**definition, unique=True))
         except InUse:  # created by another just now
             if tries == _TRIES:
                 raise
