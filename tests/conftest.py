@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import gc
 import logging
 import os
@@ -33,7 +34,7 @@ from headwater.catalog.core import migrate
 from headwater.catalog.core.database import Database
 from headwater.catalog.keys import Scope
 from headwater.lifecycle.ec.client import EcClient
-from headwater.settings import Settings
+from headwater.settings import PREFIX, Settings
 from lakes import lake_of_tests
 from object_stores import S3
 from postgres_databases import Databases
@@ -265,13 +266,10 @@ def ecs() -> Ecs:
     return Ecs()
 
 
-@pytest.fixture
-def settings(url, tmp_path) -> Settings:
-    """Settings of a Headwater on that catalog."""
+@functools.cache
+def _settings_in(_environment: frozenset[tuple[str, str]]) -> Settings:
+    """Settings of an environment: to read its variables and the file takes a tenth of a test of the API."""
     return Settings(
-        data=tmp_path / "data",
-        lake_url=f"{os.environ[lakes.URL]}/{uuid4().hex}" if lake_of_tests() == "seaweedfs" else None,
-        database_url=url,
         secret_key=SECRET,
         public_url="http://headwater.test",
         max_upload=1 << 20,
@@ -279,6 +277,18 @@ def settings(url, tmp_path) -> Settings:
         max_request=1 << 20,
         notice_backoff=(0.01, 0.01),
     )
+
+
+@pytest.fixture
+def settings(url, tmp_path) -> Settings:
+    """Settings of a Headwater on that catalog."""
+    given = _settings_in(frozenset((name, value) for name, value in os.environ.items() if name.startswith(PREFIX)))
+    own = {
+        "data": tmp_path / "data",
+        "lake_url": f"{os.environ[lakes.URL]}/{uuid4().hex}" if lake_of_tests() == "seaweedfs" else None,
+        "database_url": url,
+    }
+    return given.model_copy(update=own)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Generator, MutableSequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from random import random
 from time import monotonic
@@ -72,6 +71,7 @@ from headwater.console import site
 from headwater.console.deferred import DeferredResults
 from headwater.console.oidc import OidcProvider
 from headwater.console.services import ConsoleServices, Setting
+from headwater.domain.software_version import software_version
 from headwater.domain.tracing import Tracer, under
 from headwater.ingest.orphans import delete_orphans
 from headwater.ingest.pipeline import Limits
@@ -178,7 +178,7 @@ def create_app(
     app = FastAPI(
         title="Headwater",
         description=_DESCRIPTION,
-        version=version("headwater"),
+        version=software_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -543,7 +543,7 @@ def _console(parts: Services, settings: Settings) -> ConsoleServices:
             Setting(name=name, value=value, description=description, is_default=is_default)
             for name, value, description, is_default in settings.described()
         ],
-        version=version("headwater"),
+        version=software_version(),
         workers=settings.workers,
         data=settings.data,
         catalog_place="SQLite" if settings.catalog_url.startswith("sqlite") else "PostgreSQL",

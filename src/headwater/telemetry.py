@@ -3,10 +3,10 @@
 import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from headwater.domain.software_version import software_version
 from headwater.domain.tracing import Span, SpanKind
 
 if TYPE_CHECKING:  # an optional dependency
@@ -32,7 +32,7 @@ class OtelTracer:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
         self._provider = provider
-        self._tracer = provider.get_tracer("headwater", version("headwater"))
+        self._tracer = provider.get_tracer("headwater", software_version())
         self._format = TraceContextTextMapPropagator()
         self._kinds: dict[SpanKind, trace.SpanKind] = {
             "server": trace.SpanKind.SERVER,
@@ -124,6 +124,6 @@ def tracer_with(processor: "SpanProcessor") -> OtelTracer:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - an extra
 
     named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "headwater"}
-    provider = TracerProvider(resource=Resource.create({**named, "service.version": version("headwater")}))
+    provider = TracerProvider(resource=Resource.create({**named, "service.version": software_version()}))
     provider.add_span_processor(processor)
     return OtelTracer(provider)

@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from headwater.backup.archive import Archive, BackupWrong, Manifest, StoredFile, blocks_of, copied
@@ -11,6 +10,7 @@ from headwater.catalog import inspection
 from headwater.catalog.core import migrate, snapshot
 from headwater.catalog.inspection import LakeFile
 from headwater.domain.ids import new_fid
+from headwater.domain.software_version import software_version
 from headwater.lake.store import Store
 
 #: Copies of the catalog that are tried: a file may be merged away between the copy and its turn.
@@ -71,7 +71,7 @@ def _saved(archive: Archive, store: Store, folder: Path, *, url: str, at: dateti
     manifest = Manifest(
         name=folder.name,
         at=at.isoformat(),
-        headwater=version("headwater"),
+        headwater=software_version(),
         schema=migrate.newest(),
         catalog=replace(digested, path=copy.name),
         files=tuple(files),

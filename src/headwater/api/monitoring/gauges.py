@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from importlib.metadata import version
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -12,6 +11,7 @@ from headwater.catalog.core.database import Database
 from headwater.catalog.scheduled_backups import ScheduledBackups
 from headwater.catalog.scrub_progress import ScrubProgress
 from headwater.catalog.stats import CatalogStats, collect
+from headwater.domain.software_version import software_version
 from headwater.domain.task import TaskState
 
 #: Seconds for which statistics are cached, as there may be several scrapers.
@@ -68,7 +68,7 @@ def metric_families(found: CatalogStats, *, at: datetime) -> Iterator[Metric]:
     yield from _of_backups(found.backups)
     yield from _of_scrub(found.scrub)
     built = GaugeMetricFamily("headwater_build_info", "1; the label says which version runs.", labels=["version"])
-    built.add_metric([version("headwater")], 1)
+    built.add_metric([software_version()], 1)
     yield built
 
 

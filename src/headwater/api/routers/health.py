@@ -1,7 +1,5 @@
 """Liveness and readiness probes."""
 
-from importlib.metadata import version
-
 import structlog
 from pydantic import BaseModel, Field
 
@@ -10,12 +8,11 @@ from headwater.api.dependencies import ServicesOf
 from headwater.api.openapi import fails
 from headwater.api.responses import Envelope
 from headwater.domain.errors import Unavailable
+from headwater.domain.software_version import software_version
 
 router = routing.router("health")
 
 log = structlog.get_logger(__name__)
-
-_VERSION = version("headwater")
 
 
 class Health(BaseModel):
@@ -39,7 +36,7 @@ class Readiness(BaseModel):
 @router.get("/healthz")
 async def healthz() -> Envelope[Health]:
     """Report that the process is alive."""
-    return Envelope(payload=Health(version=_VERSION))
+    return Envelope(payload=Health(version=software_version()))
 
 
 @router.get("/readyz", responses=fails(503))

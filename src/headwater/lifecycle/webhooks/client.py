@@ -6,13 +6,13 @@ from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
 
 from headwater.domain.redaction import Redactor, secrets_of_url
+from headwater.domain.software_version import software_version
 from headwater.lifecycle.ec.client import status_line
 from headwater.lifecycle.retry_after import retry_after
 from headwater.lifecycle.ssrf_guard import AddressRefused, GuardedTransport, no_metadata, not_public
@@ -58,7 +58,7 @@ class WebhookClient:
             timeout=answer_within,
             follow_redirects=False,
             headers={
-                "User-Agent": f"Headwater/{version('headwater')}",
+                "User-Agent": f"Headwater/{software_version()}",
                 "Content-Type": "application/json",
                 "Accept-Encoding": "identity",
             },
