@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Any
 
 
@@ -220,7 +219,8 @@ def spans_shown(versions: Sequence[VisibleSpan], floors: Sequence[VisibleSpan]) 
     every = [*versions, *floors]
     moments = sorted({one.first for one in every} | {one.end for one in every if one.end is not None})
     spans: list[tuple[int, int | None]] = []
-    for first, end in pairwise([*moments, None]):
+    # Not strict: without moments, an end is left over.
+    for first, end in zip(moments, [*moments[1:], None], strict=False):
         newest = max((one for one in versions if one.covers(first)), key=lambda one: one.rank, default=None)
         if newest is None or newest.is_deletion:
             continue
