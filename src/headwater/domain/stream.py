@@ -219,7 +219,7 @@ def spans_shown(versions: Sequence[VisibleSpan], floors: Sequence[VisibleSpan]) 
     every = [*versions, *floors]
     moments = sorted({one.first for one in every} | {one.end for one in every if one.end is not None})
     spans: list[tuple[int, int | None]] = []
-    # Without versions there are no moments.
+    # Not strict: without moments, an end is left over.
     for first, end in zip(moments, [*moments[1:], None], strict=False):
         newest = max((one for one in versions if one.covers(first)), key=lambda one: one.rank, default=None)
         if newest is None or newest.is_deletion:

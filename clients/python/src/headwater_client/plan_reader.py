@@ -43,6 +43,8 @@ _STORED = {"id": "doc_id", "task": "task", "document": "doc"}
 #: Rows of a batch at most, and about how many bytes of them.
 _ROWS = 16_384
 _BYTES = 8 << 20
+#: Bytes of a file that are requested at once, and held in memory.
+_REQUESTED = 32 << 20
 #: Times that a request for a part of a file is tried.
 _TRIES = 6
 
@@ -144,6 +146,35 @@ class _Files:
         )
 
 
+@dataclass(frozen=True)
+class _Group:
+    """A row group of a file: its first row, and the row after its last."""
+
+    number: int
+    first: int
+    end: int
+    #: Whether all its ids are of the range.
+    is_within: bool
+    #: Its bytes in the file, and in memory.
+    size: int
+    bytes: int
+
+    @property
+    def rows(self) -> int:
+        return self.end - self.first
+
+
+def _in_turns(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
+    """Yield row groups in lists, each of which is requested at once."""
+    some: list[_Group] = []
+    for group in groups:
+        if some and sum(one.size for one in some) + group.size > _REQUESTED:
+            yield some
+            some = []
+        some.append(group)
+    yield some
+
+
 class _Segment:
     """A file, of which the rows of a range are read."""
 
@@ -158,29 +189,32 @@ class _Segment:
             groups = self._groups(parquet.metadata)
             if not groups:
                 return
-            deleted = self._deleted(groups[0][1], groups[-1][2])
-            for group, first, end in groups:
-                gone = deleted[np.searchsorted(deleted, first) : np.searchsorted(deleted, end)]
-                if len(gone) < end - first:
-                    yield from self._of_group(parquet, group, gone - first, columns)
+            deleted = self._deleted(groups[0].first, groups[-1].end)
+            for some in _in_turns(groups):
+                shown = self._shown(parquet, some, deleted)
+                if shown:
+                    yield from self._read(parquet, shown, columns)
 
-    def _groups(self, metadata: Any) -> list[tuple[int, int, int]]:
-        """Return the row groups that may have ids of the range: number, first row, and the row after the last."""
-        found: list[tuple[int, int, int]] = []
+    def _groups(self, metadata: Any) -> list[_Group]:
+        """Return the row groups that may have ids of the range."""
+        found: list[_Group] = []
         first = 0
         column = metadata.schema.names.index("doc_id")
+        after, upto = self._part.after, self._part.upto
         for group in range(metadata.num_row_groups):
             about = metadata.row_group(group)
             end = first + about.num_rows
             known = about.column(column).statistics
-            if known is None or not known.has_min_max or self._overlaps(known.min, known.max):
-                found.append((group, first, end))
+            may_hold, is_within = True, after is None and upto is None
+            if not is_within and known is not None and known.has_min_max:
+                lowest, highest = known.min, known.max
+                may_hold = (after is None or highest > after) and (upto is None or lowest <= upto)
+                is_within = (after is None or lowest > after) and (upto is None or highest <= upto)
+            if may_hold:
+                size = sum(about.column(place).total_compressed_size for place in range(about.num_columns))
+                found.append(_Group(group, first, end, is_within, size, about.total_byte_size))
             first = end
         return found
-
-    def _overlaps(self, lowest: str, highest: str) -> bool:
-        after, upto = self._part.after, self._part.upto
-        return (after is None or highest > after) and (upto is None or lowest <= upto)
 
     def _deleted(self, first: int, end: int) -> Any:
         """Return the positions of rows to leave out, from ``first`` on, before ``end``."""
@@ -201,21 +235,34 @@ class _Segment:
             ]
             return parquet.read_row_groups(wanted, columns=["pos"]).column("pos").to_numpy()
 
-    def _of_group(self, parquet: Any, group: int, gone: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        about = parquet.metadata.row_group(group)
-        shown = np.ones(about.num_rows, bool)
-        shown[gone] = False
-        if self._part.after is not None or self._part.upto is not None:
-            # Ids are small: texts are read only if some row is of the range.
-            shown &= self._is_within(parquet.read_row_group(group, columns=["doc_id"]).column("doc_id"))
-            if not shown.any():
-                return
+    def _shown(self, parquet: Any, groups: Sequence[_Group], deleted: Any) -> list[tuple[_Group, Any]]:
+        """Return the row groups of which rows are of the view and the range, with a flag for each row."""
+        flags: list[tuple[_Group, Any]] = []
+        for group in groups:
+            gone = deleted[np.searchsorted(deleted, group.first) : np.searchsorted(deleted, group.end)]
+            if len(gone) < group.rows:
+                shown = np.ones(group.rows, bool)
+                shown[gone - group.first] = False
+                flags.append((group, shown))
+        # Ids are small: texts are read only where some row is of the range.
+        partial = [(group, shown) for group, shown in flags if not group.is_within]
+        if partial:
+            ids = parquet.read_row_groups([group.number for group, _ in partial], columns=["doc_id"]).column("doc_id")
+            within, at = self._is_within(ids), 0
+            for group, shown in partial:
+                np.logical_and(shown, within[at : at + group.rows], out=shown)
+                at += group.rows
+        return [(group, shown) for group, shown in flags if shown.any()]
+
+    def _read(self, parquet: Any, groups: Sequence[tuple[_Group, Any]], columns: Sequence[str]) -> Iterator[Any]:
+        shown = np.concatenate([flags for _, flags in groups])
         constant = self._about["task"]
         stored = [_STORED[name] for name in columns if name != "task" or constant is None]
-        size = max(1, min(_ROWS, _BYTES * about.num_rows // max(1, about.total_byte_size)))
+        size = max(1, min(_ROWS, _BYTES * len(shown) // max(1, sum(group.bytes for group, _ in groups))))
+        numbers = [group.number for group, _ in groups]
         at = 0
         # A column at least, which tells the number of rows.
-        for batch in parquet.iter_batches(batch_size=size, row_groups=[group], columns=stored or ["doc_id"]):
+        for batch in parquet.iter_batches(batch_size=size, row_groups=numbers, columns=stored or ["doc_id"]):
             mask = shown[at : at + batch.num_rows]
             at += batch.num_rows
             if mask.any():
