@@ -1,8 +1,14 @@
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.dialects import sqlite
 
-from headwater.catalog import runs
+from builders import AT, a_task
+from headwater.catalog import objects, runs
+from headwater.catalog.objects import TASKS
 from headwater.catalog.runs import RunFilter
 from headwater.domain.task import TaskState
 
@@ -34,3 +40,16 @@ async def test_a_page_of_a_filtered_list_reads_its_own_runs_alone(world, index):
 
     (step,) = await world.db.read(plan)  # a second one would sort all that match
     assert f"INDEX {index}" in step
+
+
+async def test_the_documents_of_newest_runs_are_read_for_many_streams_at_once(world):
+    crawlers = [await world.crawler() for _ in range(3)]
+    for crawler, counts in zip(crawlers, ([1, 2, 3, 4], [5], []), strict=True):
+        # Created in another order than begun.
+        for hours in sorted(range(len(counts)), key=(2, 0, 3, 1).index):
+            task = a_task(crawler, AT, started_at=AT + timedelta(hours=hours), docs=counts[hours])
+            await world.db.write(objects.add, TASKS, replace(task, state=TaskState.DONE))
+    streams = [crawler.stream for crawler in crawlers]
+    found = await world.db.read(partial(runs.docs_of_newest, limit=3), streams)
+    assert found == dict(zip(streams, ([4, 3, 2], [5], []), strict=True))
+    assert await world.db.read(partial(runs.docs_of_newest, limit=3), []) == {}

@@ -216,3 +216,9 @@ async def test_things_are_found_by_a_part_of_their_name(browser, a_shop, say):
     assert "Northern shop crawlers" in say(await browser.open("/console/jump?q=NORTH"))
     assert f"run {task}" in say(await browser.open(f"/console/jump?q={task}"))
     assert "Nothing is called" in say(await browser.open("/console/jump?q=zebra"))
+    # On the pages of a stream, also its documents by id.
+    hits = await browser.open(f"/console/jump?q=a&stream={shop.stream}")
+    assert f'href="/console/streams/{shop.stream}/document?id=a"' in hits
+    assert f'name="stream" value="{shop.stream}"' in await browser.open(f"/console/streams/{shop.stream}/log")
+    for stream in (shop.stream, "0" * 32, "nonsense", ""):
+        assert "Nothing is called" in say(await browser.open(f"/console/jump?q=zebra&stream={stream}"))

@@ -77,6 +77,12 @@ class Visit:
         return self.request.path_params["fid"]
 
     @property
+    def stream(self) -> str | None:
+        """The stream whose page this is, or whose document's; None of other pages."""
+        is_of_stream = self.request.url.path.startswith("/console/streams/")
+        return self.request.path_params.get("fid") if is_of_stream else None
+
+    @property
     def is_partial(self) -> bool:
         """Whether a part of a page is asked for, by htmx."""
         return self.request.headers.get("hx-request") == "true"

@@ -153,7 +153,8 @@ async def list_crawlers(visit: Visit) -> Response:
 def _rows(tx: Transaction, found: Sequence[Crawler]) -> list[CrawlerRow]:
     streams = runs.names(tx, STREAMS, {crawler.stream for crawler in found})
     named = runs.names(tx, EXTERNALS, {crawler.external for crawler in found})
-    latest = tasks.latest_of(tx, [crawler.stream for crawler in found])
+    fids = [crawler.stream for crawler in found]
+    latest, documents = tasks.latest_of(tx, fids), runs.docs_of_newest(tx, fids, limit=POINTS)
     return [
         CrawlerRow(
             crawler=crawler,
@@ -162,7 +163,7 @@ def _rows(tx: Transaction, found: Sequence[Crawler]) -> list[CrawlerRow]:
             external=named[crawler.external],
             latest=latest.get(crawler.stream),
             schedule=in_words(crawler.schedule),
-            documents=runs.docs_of_newest(tx, crawler.stream, limit=POINTS)[::-1],
+            documents=documents[crawler.stream][::-1],
         )
         for crawler in found
     ]

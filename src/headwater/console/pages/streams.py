@@ -74,6 +74,7 @@ def _rows(tx: Transaction, found: Sequence[Stream]) -> list[StreamRow]:
     fids = [stream.fid for stream in found]
     filled_by = crawlers.of_streams(tx, fids)
     latest, sizes = tasks.latest_of(tx, fids), object_lists.sizes_of(tx, fids)
+    documents = runs.docs_of_newest(tx, fids, limit=POINTS)
     rows: list[StreamRow] = []
     for stream in found:
         crawler = filled_by.get(stream.fid)
@@ -84,7 +85,7 @@ def _rows(tx: Transaction, found: Sequence[Stream]) -> list[StreamRow]:
             crawler_name=None if crawler is None else runs.name_of(crawler.fid, crawler.meta),
             latest=latest.get(stream.fid),
             size=sizes.get(stream.fid, 0),
-            documents=runs.docs_of_newest(tx, stream.fid, limit=POINTS)[::-1],
+            documents=documents[stream.fid][::-1],
         )
         rows.append(row)
     return rows
