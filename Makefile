@@ -21,7 +21,7 @@ COMPILE := uv pip compile --quiet --upgrade --universal --generate-hashes --pyth
 WITH_NODE := PATH="$$PATH:$(CURDIR)/$(VENV)/node"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster serve docs dist test test-served test-all test-kills screenshots exchanges bench bench-peers bench-writers bench-guard bench-cluster bench-sync bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint types imports format lock clean
+.PHONY: help demo cluster serve docs dist test test-served test-all test-kills screenshots exchanges bench bench-peers bench-writers bench-guard bench-cluster bench-sync bench-idle bench-retention bench-read bench-runs bench-console check fuzz test-engines lint lint-deploy types imports format lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -93,6 +93,16 @@ $(FUZZ)/.installed: requirements-fuzz.lock
 fuzz: $(STAMP) $(FUZZ)/.installed ## Call the API with thousands of made-up requests; a minute
 	@$(BIN)/python -m tests.fuzzing $(FUZZ)/bin/schemathesis
 
+# The linters of deploy/ that are on PyPI; others run where they are installed (promtool, systemd-analyze, kubectl).
+LINTERS := $(VENV)/linters
+$(LINTERS)/.installed: requirements-linters.lock
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(LINTERS)
+	@$(BIN)/uv pip install --quiet --python $(LINTERS)/bin/python --require-hashes -r requirements-linters.lock
+	@touch $@
+
+lint-deploy: $(STAMP) $(LINTERS)/.installed ## Check Containerfile, compose.yaml and deploy/ with their own linters
+	@PATH="$(CURDIR)/$(LINTERS)/bin:$$PATH" $(BIN)/python -m pytest -q -rs tests/packaging/test_linters.py tests/packaging/test_systemd.py tests/packaging/test_kubernetes.py
+
 # Other engines, in an environment of their own: some want other versions than Headwater.
 ENGINES := $(VENV)/engines
 $(ENGINES)/.installed: $(BIN)/uv requirements-engines.lock clients/python/pyproject.toml
@@ -147,7 +157,7 @@ bench-read: $(STAMP) ## Measure reading and undoing; the first run makes 2 GB of
 bench-console: $(STAMP) ## Measure the console's pages; the first run makes a stream of 15,000 runs, half an hour
 	@$(BIN)/python -m bench.console
 
-check: lint types imports test-all fuzz test-engines ## Everything that CI checks
+check: lint types imports test-all fuzz test-engines lint-deploy ## Everything that CI checks
 
 lint: $(STAMP) ## Lint and check the format
 	@$(BIN)/ruff check --quiet .
@@ -172,6 +182,7 @@ lock: $(BIN)/uv ## Choose the newest versions and write the lock files
 	@$(BIN)/$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	@$(BIN)/$(COMPILE) tests/fuzzing/requirements.in -o requirements-fuzz.lock
 	@$(BIN)/$(COMPILE) tests/engines/requirements.in -o requirements-engines.lock
+	@$(BIN)/$(COMPILE) tests/packaging/requirements.in -o requirements-linters.lock
 
 clean: ## Remove what was built; data is kept
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist demo-data

@@ -49,7 +49,7 @@ RENAMED = {
     "webhook_pauses": "webhook_backoff",
 }
 #: Schemes of the URLs of object stores.
-LAKES = ("s3", "gs", "az")
+OBJECT_STORES = ("s3", "gs", "az")
 #: The shortest time between two backups by the schedule, in seconds.
 SHORTEST_BACKUP_STEP = 60
 #: The minimum memory with which DuckDB works, whatever it reads.
@@ -67,10 +67,17 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _lake_url(url: str) -> str:
+def object_store_url(url: str) -> str:
+    """Return the URL of a place in an object store, without a slash at its end.
+
+    Raises:
+        ValueError: it is none, or it says more than where.
+    """
     parts = urlsplit(url)
-    if parts.scheme not in LAKES or not parts.netloc:
-        raise ValueError(f"{without_password(url)!r} is no place for a lake: s3://bucket/prefix, gs://… or az://…")
+    if parts.scheme not in OBJECT_STORES or not parts.netloc:
+        raise ValueError(
+            f"{without_password(url)!r} is no place in an object store: s3://bucket/prefix, gs://…, az://…"
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("it names a bucket and a prefix and nothing else; credentials are in the environment, AWS_…")
     return url.rstrip("/")
@@ -114,6 +121,10 @@ def _backup_schedule(text: str) -> Schedule:
 def _is_backup_schedule(text: str) -> str:
     _backup_schedule(text)
     return text
+
+
+def _backup_target(text: str) -> str:
+    return object_store_url(text) if "://" in text else text
 
 
 def _text(value: object) -> object:
@@ -170,7 +181,7 @@ class Settings(BaseSettings):
         default=None,
         description="The catalog, `postgresql+psycopg://…`; unset, SQLite in the data directory.",
     )
-    lake_url: Annotated[str, AfterValidator(_lake_url)] | None = Field(
+    lake_url: Annotated[str, AfterValidator(object_store_url)] | None = Field(
         default=None,
         description="The lake in an object store, `s3://bucket/prefix`, `gs://…` or `az://…`; unset, it is in the data "
         "directory. Credentials and endpoint are read from the environment, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` …",
@@ -339,9 +350,10 @@ class Settings(BaseSettings):
         description="Hours after which a process verifies the digest of a segment's file again when it is read; "
         "before its first read, and after each change of the file, it does so anyway.",
     )
-    backup_to: Path | None = Field(
+    backup_to: Annotated[str, AfterValidator(_backup_target)] | None = Field(
         default=None,
-        description="Directory for backups by a schedule, as `headwater backup` takes it; unset, none are made.",
+        description="Directory or place in an object store (`s3://bucket/prefix`) for backups by a schedule, as "
+        "`headwater backup` takes it; unset, none are made.",
     )
     backup_every: Annotated[str, BeforeValidator(_text), AfterValidator(_is_backup_schedule)] = Field(
         default="86400",
@@ -432,9 +444,24 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _backups_elsewhere(self) -> Self:
-        if self.backup_to is not None and self.backup_to.resolve().is_relative_to(self.data.resolve()):
-            raise ValueError(f"backup_to: {self.backup_to} is in the data directory; choose another disk, if possible")
+        if self.backup_to is not None:
+            try:
+                self.require_elsewhere(self.backup_to)
+            except ValueError as error:
+                raise ValueError(f"backup_to: {error}") from None
         return self
+
+    def require_elsewhere(self, backups: str) -> None:
+        """Raise unless a place for backups is another one than those of the catalog and the lake.
+
+        Raises:
+            ValueError: it is in one of them.
+        """
+        if "://" in backups:
+            if self.lake_url is not None and f"{backups}/".startswith(f"{self.lake_url}/"):
+                raise ValueError(f"{backups} is in the lake; choose another bucket, if possible")
+        elif Path(backups).resolve().is_relative_to(self.data.resolve()):
+            raise ValueError(f"{backups} is in the data directory; choose another disk, if possible")
 
     @model_validator(mode="after")
     def _all_of_oidc(self) -> Self:

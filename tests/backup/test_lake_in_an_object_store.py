@@ -13,6 +13,7 @@ from obstore.store import MemoryStore
 from builders import SECRET, World
 from headwater import bootstrap
 from headwater.backup.archive import Archive
+from headwater.backup.places import Directory
 from headwater.backup.restore import restore
 from headwater.backup.save import save
 from headwater.backup.verify import Pace, Verification
@@ -52,7 +53,7 @@ async def test_a_lake_moves_to_a_bucket_and_back_by_a_backup(world, url, tmp_pat
     task = await world.done(crawler, [{"id": "a"}, {"id": "b"}])
     await world.done(crawler, [{"id": "b", "n": 2}])
     before = await world.export(crawler.stream)
-    archive = Archive(tmp_path / "backups")
+    archive = Archive(Directory(tmp_path / "backups"))
     saved = await asyncio.to_thread(save, archive, world.store, url=url, at=world.at)
     # To a bucket, twice: what is there already is not another file.
     bucket = MemoryStore()

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import make_url
 
 from builders import World
-from headwater.backup.archive import Archive, BackupWrong
+from headwater.backup.archive import Archive
+from headwater.backup.places import BackupWrong, Directory
 from headwater.backup.restore import restore
 from headwater.backup.save import save
 from headwater.catalog import inspection
@@ -29,7 +30,7 @@ def _programs(monkeypatch) -> None:
 
 @pytest.fixture
 def archive(tmp_path) -> Archive:
-    return Archive(tmp_path / "backups")
+    return Archive(Directory(tmp_path / "backups"))
 
 
 @pytest.fixture
@@ -110,9 +111,9 @@ async def test_a_damaged_file_is_neither_backed_up_nor_restored(world, url, arch
     await world.done(crawler, [{"id": "a"}])
     saved = await asyncio.to_thread(save, archive, world.store, url=url, at=world.at)
     (file,) = saved.manifest.files
-    stored = archive.stored(file.path)
+    stored = tmp_path / "backups/files" / file.path
     stored.write_bytes(b"x" * file.size)
-    with pytest.raises(BackupWrong, match="is damaged in the backup"):
+    with pytest.raises(BackupWrong, match="of the backup is damaged: its digest"):
         _restored(archive, None, tmp_path / "one", None)
     stored.unlink()
     with pytest.raises(BackupWrong, match="is missing in the backup"):
@@ -127,7 +128,7 @@ async def test_a_damaged_file_is_neither_backed_up_nor_restored(world, url, arch
         await asyncio.to_thread(save, archive, world.store, url=url, at=world.clock())
 
 
-async def test_old_backups_are_forgotten_with_the_files_that_only_they_name(world, url, archive):
+async def test_old_backups_are_forgotten_with_the_files_that_only_they_name(world, url, archive, tmp_path):
     world.as_files = True
     crawler = await world.crawler()
     await world.done(crawler, [{"id": "a"}])
@@ -136,7 +137,7 @@ async def test_old_backups_are_forgotten_with_the_files_that_only_they_name(worl
     newest = await asyncio.to_thread(save, archive, world.store, url=url, at=world.clock())
     assert archive.forget(1) == 0
     assert archive.names() == [newest.manifest.name]
-    archive.stored("streams/stranger.parquet").write_bytes(b"x")
+    (tmp_path / "backups/files/streams/stranger.parquet").write_bytes(b"x")
     assert archive.forget(1) == 1
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from builders import World, eventually, read_events
 from headwater.app import create_app
-from headwater.backup.archive import LOCK, Archive, BackupWrong
+from headwater.backup.archive import Archive
+from headwater.backup.places import LOCK, BackupWrong, Directory
 from headwater.backup.restore import restore
 from headwater.backup.scheduled import LEASE, BackupCommand, BackupFailed, BackupSchedule, due_at
 from headwater.catalog import events, keys, scheduled_backups
@@ -138,11 +139,11 @@ async def test_the_command_makes_a_backup_that_can_be_restored(world, url, tmp_p
     crawler = await world.crawler()
     await world.done(crawler, [{"id": "a"}])
     target = tmp_path.parent / f"{tmp_path.name}-backups"
-    command = BackupCommand.of(Settings(data=tmp_path, database_url=url, backup_to=target, backup_keep=1))
+    command = BackupCommand.of(Settings(data=tmp_path, database_url=url, backup_to=str(target), backup_keep=1))
     first, second = await command.run(), await command.run()
     assert (first.files, first.new_files, second.new_files) == (1, 1, 0)
     assert first.bytes == first.new_bytes > 0
-    archive = Archive(target)
+    archive = Archive(Directory(target))
     assert archive.names() == [second.name]
     if url.startswith("sqlite"):
         data = tmp_path / "restored"
@@ -178,7 +179,7 @@ async def test_the_process_ends_with_the_server(tmp_path):
 async def test_a_server_makes_one_at_its_start_and_says_so(settings, ecs, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(PROGRAMS), prepend=":")
     target = tmp_path / "backups"
-    app = create_app(settings.model_copy(update={"backup_to": target}), ec_client=EcClient(ecs.transport()))
+    app = create_app(settings.model_copy(update={"backup_to": str(target)}), ec_client=EcClient(ecs.transport()))
     async with app.router.lifespan_context(app):
         services = app.state.services
         await eventually(lambda: services.db.read(_is_made))
@@ -193,7 +194,7 @@ async def test_a_server_makes_one_at_its_start_and_says_so(settings, ecs, tmp_pa
             (last,) = [line for line in lines if line.startswith("headwater_backup_last_timestamp_seconds ")]
             assert float(last.split()[1]) == pytest.approx(time.time(), abs=60)
             (told,) = (await client.get("/events", params={"feed": "normal", "type": "backup"})).json()["payload"]
-            assert (told["type"], told["data"]["backup"]) == ("backup.created", Archive(target).names()[0])
+            assert (told["type"], told["data"]["backup"]) == ("backup.created", Archive(Directory(target)).names()[0])
 
 
 def _is_made(tx) -> bool:
@@ -202,8 +203,8 @@ def _is_made(tx) -> bool:
 
 
 def test_what_an_ended_backup_left_is_deleted_by_the_next_one(tmp_path):
-    archive = Archive(tmp_path)
-    left = archive.folder("20260301T120000Z-00000000")
+    archive = Archive(Directory(tmp_path))
+    left = tmp_path / "backups/20260301T120000Z-00000000"
     left.mkdir(parents=True)
     (left / "catalog.sqlite").write_bytes(b"half")
     with (tmp_path / LOCK).open("w") as held:

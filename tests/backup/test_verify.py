@@ -110,11 +110,11 @@ async def test_an_interrupted_verification_goes_on_where_it_was(world, verified,
     monkeypatch.setattr(verify, "_EVERY", 1)
     seen = []
 
-    def digest(_store, path):
+    def digest(path):
         if len(seen) == 2:
             raise KeyboardInterrupt
         seen.append(path)
-        return real(_store, path)
+        return real(path)
 
     real = verify.file_digest
     monkeypatch.setattr(verify, "file_digest", digest)

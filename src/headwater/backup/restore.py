@@ -1,10 +1,11 @@
 """Puts a backup back, into an empty data directory or an object store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from headwater.backup.archive import Archive, BackupWrong, Manifest, blocks_of, copied
+from headwater.backup.archive import Archive, Manifest
+from headwater.backup.places import BackupWrong, written
 from headwater.bootstrap import LAKE
 from headwater.catalog.core import migrate, snapshot
 from headwater.lake.store import LocalStore, Store
@@ -35,20 +36,20 @@ def restore(
     with nullcontext(LocalStore(data / LAKE)) if opened is None else opened() as store:
         for file in manifest.files:
             staged = store.stage(Path(file.path).name)
-            _put(archive.stored(file.path), staged, file.digest)
+            _put(archive.file(file.path), staged, path=file.path, digest=file.digest)
             store.keep(staged, file.path)
     checked = data / f"restored-{manifest.catalog.path}"
     # The catalog last: without it, a server would start anew, and nothing of a half restored one would show.
-    _put(archive.folder(manifest.name) / manifest.catalog.path, checked, manifest.catalog.digest)
+    _put(archive.catalog(manifest), checked, path=manifest.catalog.path, digest=manifest.catalog.digest)
     snapshot.put_back(checked, url, name=manifest.catalog.path)
     checked.unlink()
 
 
-def _put(source: Path, target: Path, digest: str) -> None:
+def _put(blocks: Iterable[memoryview], target: Path, *, path: str, digest: str) -> None:
     try:
-        made = copied(blocks_of(source), target)
+        written(blocks, target, path=f"{path} of the backup", digest=digest)
     except FileNotFoundError:
-        raise BackupWrong(f"{source} is missing in the backup") from None
-    if made.digest != digest:
+        raise BackupWrong(f"{path} is missing in the backup") from None
+    except BackupWrong:
         target.unlink()
-        raise BackupWrong(f"{source} is damaged in the backup: its digest is {made.digest}, not {digest}")
+        raise

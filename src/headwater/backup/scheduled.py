@@ -55,7 +55,7 @@ class BackupCommand:
         given = {"data": str(settings.data), "database_url": settings.database_url, "lake_url": settings.lake_url}
         own = {f"{PREFIX}{name}".upper(): value for name, value in given.items() if value is not None}
         return cls(
-            arguments=("-m", "headwater", "backup", str(settings.backup_to), "--json", *keep),
+            arguments=("-m", "headwater", "backup", settings.backup_to or "", "--json", *keep),
             # Not as arguments, which other users of the machine can read.
             environment=os.environ | own,
         )

@@ -119,7 +119,11 @@ class Verification:
         self._rest = rest
 
     def run(self, *, resume: bool = False) -> Report:
-        """Verify everything, or with ``resume`` what an interrupted run has left."""
+        """Verify everything, or with ``resume`` what an interrupted run has left.
+
+        Raises:
+            OSError: the object store of the lake does not answer.
+        """
         report, after = self._resumed() if resume else (Report(), "")
         named = self._db.read_blocking(inspection.files)
         if not after:
@@ -129,7 +133,11 @@ class Verification:
             if file.path <= after:
                 report.skipped += 1
                 continue
-            report.findings += self.of_file(file, report)
+            try:
+                report.findings += self.of_file(file, report)
+            except OSError:
+                self._remember(report, named[number - 1].path if number else "")
+                raise
             report.files += 1
             if number % _EVERY == _EVERY - 1:
                 self._remember(report, file.path)
@@ -138,16 +146,27 @@ class Verification:
         return report
 
     def of_file(self, file: LakeFile, report: Report) -> Iterator[Finding]:
-        """Verify one file; yield what is wrong with it."""
+        """Verify one file, past its local copies; yield what is wrong with it.
+
+        Raises:
+            OSError: the object store of the lake does not answer.
+        """
         try:
-            size = self._store.status(file.path)[2]
-            digest = file_digest(self._store, file.path) if file.digest is not None else None
+            with self._store.original(file.path) as local:
+                size = local.stat().st_size
+                digest = file_digest(local) if file.digest is not None else None
+                yield from self._of_content(file, local, size, digest, report)
         except OSError as error:
             if self._is_gone(file):
                 return
+            if self._store.is_remote and not isinstance(error, FileNotFoundError):
+                raise  # the store does not answer, and nothing is known of this file or any other
             kind = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
             yield Finding(kind=kind, where=file.path, detail=str(error.strerror), repair="marked as damaged")
-            return
+
+    def _of_content(
+        self, file: LakeFile, local: Path, size: int, digest: str | None, report: Report
+    ) -> Iterator[Finding]:
         self._pace.spend(size)
         report.bytes += size
         if digest != file.digest or (file.size is not None and size != file.size):
@@ -158,16 +177,16 @@ class Verification:
             yield Finding(
                 kind="file-intact", where=file.path, detail="it is marked as damaged", repair="no longer marked"
             )
-        yield from self._of_documents(file, report)
+        yield from self._of_documents(file, local, report)
 
     def _is_gone(self, file: LakeFile) -> bool:
         """Return whether no row names a file any more: it was merged or purged since the list was read."""
         return not self._db.read_blocking(segments.still_named, {file.path})
 
-    def _of_documents(self, file: LakeFile, report: Report) -> Iterator[Finding]:
+    def _of_documents(self, file: LakeFile, local: Path, report: Report) -> Iterator[Finding]:
         try:
             documents = 0
-            with pq.ParquetFile(self._store.locate(file.path)) as parquet:
+            with pq.ParquetFile(local) as parquet:
                 fields = self._db.read_blocking(inspection.id_fields, file.path)
                 parts = sorted(self._db.read_blocking(inspection.parts, file.path))
                 columns = ["doc_id", "doc", *(["part"] if parts else [])]

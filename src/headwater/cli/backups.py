@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import Generator
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,11 @@ from headwater.cli.shared import Data, fail, many, now, read_settings
 
 app = typer.Typer()
 
-Target = Annotated[Path, typer.Argument(metavar="TARGET", help="A directory for backups, not in the data directory.")]
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="A directory for backups, or s3://bucket/prefix, gs://…, az://….")
+]
+#: Of the data directory: files on their way to an object store.
+_SCRATCH = "backup"
 
 
 @app.command()
@@ -33,16 +36,17 @@ def backup(
     """
     from headwater import bootstrap
     from headwater.backup.archive import Archive
+    from headwater.backup.places import place_at
     from headwater.backup.save import save
 
     settings = read_settings(data=data)
-    if target.resolve().is_relative_to(settings.data.resolve()):
-        fail(f"{target} is in the data directory; choose another disk, if possible")
-    archive = Archive(target)
-    with _backup_errors(), archive.locked(), bootstrap.opened_store_to_back_up(settings) as store:
-        saved = save(archive, store, url=settings.catalog_url, at=now())
-        if keep is not None:
-            archive.forget(keep)
+    with _backup_errors():
+        archive = Archive(place_at(target, settings.data / _SCRATCH))
+        settings.require_elsewhere(target.rstrip("/"))
+        with archive.locked(), bootstrap.opened_store_to_back_up(settings) as store:
+            saved = save(archive, store, url=settings.catalog_url, at=now())
+            if keep is not None:
+                archive.forget(keep)
     manifest = saved.manifest
     size = sum(file.size for file in manifest.files)
     if as_json:
@@ -70,15 +74,16 @@ def restore(
     """
     from headwater import bootstrap
     from headwater.backup.archive import Archive
+    from headwater.backup.places import place_at
     from headwater.backup.restore import restore as put_back
 
-    archive = Archive(target)
-    if listed:
-        for each in archive.names():
-            typer.echo(each)
-        return
     settings = read_settings(data=data)
     with _backup_errors():
+        archive = Archive(place_at(target, settings.data / _SCRATCH))
+        if listed:
+            for each in archive.names():
+                typer.echo(each)
+            return
         manifest = archive.manifest(name)
         opened = partial(bootstrap.opened_store, settings, None)
         put_back(archive, manifest, settings.data, url=settings.catalog_url, opened=opened)
@@ -122,6 +127,8 @@ def verify(
             done = verification.repair(db, store, settings.data, report, at=now()) if repair else []
     except bootstrap.NotReady as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror or error}; go on with --resume")
     if as_json:
         typer.echo(json.dumps(report.as_json() | {"repaired": len(done)}, indent=2))
     else:
@@ -138,14 +145,14 @@ def verify(
 
 @contextlib.contextmanager
 def _backup_errors() -> Generator[None]:
-    from headwater.backup.archive import BackupWrong
+    from headwater.backup.places import BackupWrong
     from headwater.bootstrap import NotReady
     from headwater.catalog.core.migrate import DatabaseAway
     from headwater.catalog.core.snapshot import SnapshotFailed
 
     try:
         yield
-    except (BackupWrong, SnapshotFailed, NotReady, DatabaseAway) as error:
+    except (BackupWrong, SnapshotFailed, NotReady, DatabaseAway, ValueError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or 'the backup'}: {error.strerror or error}")

@@ -28,7 +28,7 @@ import xxhash
 
 from headwater.domain.errors import SegmentDamaged, Unavailable
 from headwater.domain.segment_table import SegmentFile
-from headwater.lake.store import Store
+from headwater.lake.store import Store, blocks_of
 
 #: Seconds for which a verification is valid.
 VALID_FOR = 24 * 3600.0
@@ -47,13 +47,13 @@ def digest_of(data: bytes) -> str:
     return _ALGORITHM + xxhash.xxh3_128_hexdigest(data)
 
 
-def file_digest(store: Store, path: str) -> str:
-    """Return the digest of a file.
+def file_digest(file: Path) -> str:
+    """Return the digest of a local file.
 
     Raises:
         OSError: it is missing or unreadable.
     """
-    return _digest(store.blocks(path))
+    return _digest(blocks_of(file))
 
 
 class DigestFile(io.RawIOBase):

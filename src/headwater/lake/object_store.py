@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import obstore
 import structlog
@@ -97,7 +98,7 @@ class ObjectStore:
         Raises:
             OSError: it cannot.
         """
-        with self._errors_translated():
+        with errors_translated(self._name):
             try:
                 obstore.put(self._client, MARKER, b'{"format": 1}\n', mode="create")
             except AlreadyExistsError:
@@ -160,6 +161,20 @@ class ObjectStore:
         with self.cache.reading([path]):
             yield from blocks_of(self.cache.locate(path))
 
+    @contextmanager
+    def original(self, path: str) -> Generator[Path]:
+        """Fetch a file past its local copy, and delete it at the end of the block.
+
+        Raises:
+            OSError: it is missing or unreadable.
+        """
+        fetched = self.stage(f"original-{uuid4().hex}")
+        try:
+            self._fetch(path, fetched)
+            yield fetched
+        finally:
+            fetched.unlink(missing_ok=True)
+
     def renew(self, path: str) -> bool:
         """Replace a damaged local copy of a file; True.
 
@@ -176,7 +191,7 @@ class ObjectStore:
         Raises:
             OSError: the store does not answer.
         """
-        with self._errors_translated(), suppress(FileNotFoundError):
+        with errors_translated(self._name), suppress(FileNotFoundError):
             obstore.delete(self._client, path)
         self.cache.drop(path)
 
@@ -186,8 +201,8 @@ class ObjectStore:
         for start in range(0, len(paths), _MANY):
             some = list(paths[start : start + _MANY])
             try:
-                with self._errors_translated():
-                    self._delete_some(some)
+                with errors_translated(self._name):
+                    delete_objects(self._client, some)
             except OSError:
                 log.exception("garbage.not_deleted", files=len(some))
                 continue
@@ -229,11 +244,11 @@ class ObjectStore:
             OSError: they cannot, or it does not.
         """
         probe(self.staging)
-        with self._errors_translated():
+        with errors_translated(self._name):
             obstore.head(self._client, MARKER)
 
     def _put(self, staged: Path, path: str) -> None:
-        with self._errors_translated():
+        with errors_translated(self._name):
             try:
                 if staged.stat().st_size <= MOST_AT_ONCE:
                     obstore.put(self._client, path, staged, mode="create")
@@ -254,8 +269,8 @@ class ObjectStore:
     def _require_same(self, staged: Path, path: str) -> None:
         own = blocks_of(staged)
         left = memoryview(b"")
-        for block in obstore.get(self._client, path).stream(min_chunk_size=_BLOCK):
-            other = memoryview(block)
+        for block in blocks_of_object(self._client, path):
+            other = block
             while other:
                 left = left or next(own, memoryview(b""))
                 size = min(len(left), len(other))
@@ -266,39 +281,46 @@ class ObjectStore:
             raise OSError(errno.EEXIST, f"{self._name} has another object at {path}")
 
     def _fetch(self, path: str, target: Path) -> None:
-        with self._errors_translated():
-            found = obstore.get(self._client, path)
-            with target.open("xb", buffering=0) as file:
-                os.fchmod(file.fileno(), 0o600)
-                for block in found.stream(min_chunk_size=_BLOCK):
-                    left = memoryview(block)
-                    while left:
-                        left = left[file.write(left) :]
+        with errors_translated(self._name), target.open("xb", buffering=0) as file:
+            os.fchmod(file.fileno(), 0o600)
+            for block in blocks_of_object(self._client, path):
+                left = block
+                while left:
+                    left = left[file.write(left) :]
 
-    def _delete_some(self, paths: list[str]) -> None:
+
+@contextmanager
+def errors_translated(name: str) -> Generator[None]:
+    """Raise errors of a store as those of a disk that does not answer: nothing is known of the file.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        OSError: anything else went wrong.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, f"{name} has no such object: {_short(error)}") from error
+    except BaseError as error:
+        raise OSError(errno.EHOSTUNREACH, f"{name} does not answer: {_short(error)}") from error
+
+
+def blocks_of_object(client: Any, path: str) -> Iterator[memoryview]:
+    """Yield the bytes of an object."""
+    for block in obstore.get(client, path).stream(min_chunk_size=_BLOCK):
+        yield memoryview(block)
+
+
+def delete_objects(client: Any, paths: Sequence[str]) -> None:
+    """Delete objects; those that are gone are fine."""
+    for start in range(0, len(paths), _MANY):
+        some = list(paths[start : start + _MANY])
         try:
-            obstore.delete(self._client, paths)
+            obstore.delete(client, some)
         except FileNotFoundError:  # not every store passes over an object that is gone
-            for path in paths:
-                try:
-                    obstore.delete(self._client, path)
-                except FileNotFoundError:
-                    continue
-
-    @contextmanager
-    def _errors_translated(self) -> Generator[None]:
-        """Raise errors of the store as those of a disk that does not answer: nothing is known of the file.
-
-        Raises:
-            FileNotFoundError: there is no such object.
-            OSError: anything else went wrong.
-        """
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, f"{self._name} has no such object: {_short(error)}") from error
-        except BaseError as error:
-            raise OSError(errno.EHOSTUNREACH, f"{self._name} does not answer: {_short(error)}") from error
+            for path in some:
+                with suppress(FileNotFoundError):
+                    obstore.delete(client, path)
 
 
 def _short(error: Exception) -> str:

@@ -82,6 +82,14 @@ class Store(Protocol):
         """
         ...
 
+    def original(self, path: str) -> AbstractContextManager[Path]:
+        """Return a file as the lake has it, past all copies, until the end of the block.
+
+        Raises:
+            OSError: it is missing or unreadable.
+        """
+        ...
+
     def renew(self, path: str) -> bool:
         """Replace a damaged local copy of a file; return False if there is no other copy.
 
@@ -155,6 +163,11 @@ class LocalStore:
         """Do nothing: files stay where they are."""
         del paths
         yield
+
+    @contextmanager
+    def original(self, path: str) -> Generator[Path]:
+        """Return the file itself."""
+        yield self.root / path
 
     def renew(self, path: str) -> bool:
         """Return False: there is one copy of each file."""
