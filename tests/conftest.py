@@ -223,7 +223,7 @@ def databases(postgres) -> Iterator[Databases]:
 def postgres_url(request, postgres) -> Iterator[str]:
     """A fresh, migrated PostgreSQL catalog."""
     # A served process may outlive its test for a moment: its database is nobody else's.
-    is_own = request.node.get_closest_marker("served") is not None
+    is_own = any(request.node.get_closest_marker(name) for name in ("served", "own_database"))
     made = (
         postgres_databases.own(postgres, template="template") if is_own else request.getfixturevalue("databases").lent()
     )

@@ -98,6 +98,19 @@ def test_a_database_that_is_lent_again_is_as_a_new_one(lender, new, lent_before)
         assert content(second) == content(new)
 
 
+def test_a_table_that_was_large_takes_no_more_space_than_a_new_one(lender, new):
+    size = "SELECT pg_total_relation_size('audit')"
+    with lender.lent() as url, session(url) as connection:
+        connection.execute(
+            "INSERT INTO audit (fid, at, name, origin, action, detail) "
+            "SELECT md5(n::text), now(), 'anna', 'api', 'create', '{}' FROM generate_series(1, 2000) AS n"
+        )
+        large = connection.execute(size).fetchone()[0]
+    with lender.lent() as url, session(url) as connection, session(new) as another:
+        of_new = another.execute(size).fetchone()[0]
+        assert connection.execute(size).fetchone()[0] == of_new < large
+
+
 def test_two_tests_at_once_have_a_database_each(lender):
     with lender.lent() as one, lender.lent() as other:
         assert one != other

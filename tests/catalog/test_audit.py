@@ -180,6 +180,7 @@ def test_the_audit_is_not_emptied_either(postgres_url):
     engine.dispose()
 
 
+@pytest.mark.own_database
 async def test_an_entry_takes_half_a_kilobyte(db):
     """The documentation says so."""
     detail = {"stream": "5" * 32, "stream_version": 1234}
