@@ -14,6 +14,9 @@ from end_to_end.conftest import Served, serve  # noqa: F401 - a fixture
 AXE = "axe-core/axe.min.js"
 #: What a page may say in the browser's own console: answers that a test asks for.
 EXPECTED = ("the server responded with a status of 4",)
+#: Seconds that a page may take: two browsers and their servers share two cores.
+SECONDS = 60
+expect.set_options(timeout=SECONDS * 1000)
 
 
 #: Remembers what is focused from here on; returns how much there is. Of some radio buttons, the keyboard reaches one.
@@ -73,7 +76,7 @@ class Visitor:
         self.also = tuple(also)
         self.context = chrome.new_context(base_url=served.url, viewport={"width": 1400, "height": 900}, **options)
         self.page: Page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(SECONDS * 1000)
         #: What should not have happened.
         self.wrong: list[str] = []
         self.page.on("console", lambda said: self._heard(said.type, said.text))
@@ -110,7 +113,7 @@ class Visitor:
     def go(self, place: str) -> None:
         """Go to a page, and wait for all of it."""
         self.page.goto(place)
-        expect(self.page.locator(".pending")).to_have_count(0, timeout=60_000)
+        expect(self.page.locator(".pending")).to_have_count(0)
 
     def out_of_reach(self) -> list[str]:
         """What of the page's content cannot be reached by the keyboard, or does not show that it is."""

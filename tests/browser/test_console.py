@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from browser.path_proxy import PathProxy
 from browser.story import HostileTeller, Teller, books
 from console_places import unseen
-from end_to_end.conftest import made
+from end_to_end.conftest import made, wait_for
 from end_to_end.crawler_server import CrawlerServer, call
 
 
@@ -82,9 +82,9 @@ def test_home_shows_what_runs_while_it_runs_and_moves_nobody(serve, visit):
         page.evaluate("window.isSame = true")
         page.locator(".needs a").first.focus()
         task = teller.run(evening["fid"], books(3, seed=1), code=None)
-        expect(lane.locator(".run.is-running")).to_have_count(1, timeout=30_000)
+        expect(lane.locator(".run.is-running")).to_have_count(1)
         assert client.post(f"/actions/tasks/{task}/status", json={"code": 200}).is_success
-        expect(lane.locator(".run.is-done")).to_have_count(1, timeout=30_000)
+        expect(lane.locator(".run.is-done")).to_have_count(1)
         expect(page.locator(".needs a").first).to_be_focused()
         assert page.evaluate("window.isSame && window.scrollY === 0")
 
@@ -240,7 +240,7 @@ def test_a_live_run_is_watched(headwater, visit):
         page.wait_for_url("**/console/runs/**")
         progress = page.locator("#progress")
         expect(progress).to_contain_text("running")
-        endpoint = ec.starts[0]["endpoint"]
+        endpoint = wait_for(lambda: ec.starts)[0]["endpoint"]
         assert call(f"{endpoint}/upload", b'{"id": "a"}\n{"id": "b"}\n') == 200
         expect(progress).to_contain_text("2 documents")
         assert call(f"{endpoint}/status", json.dumps({"code": 200, "message": "all of it"}).encode()) == 200
@@ -382,7 +382,7 @@ def test_below_the_path_of_a_proxy_everything_works(serve, visit):
         expect(page.locator("#progress")).to_contain_text("81 documents")
         page.goto(f"{proxy.url}/docs")
         operation = page.locator(".opblock-summary-path", has_text="crawlers").first
-        expect(operation).to_be_visible(timeout=60_000)
+        expect(operation).to_be_visible()
         page.get_by_role("link", name="Headwater").click()
         page.wait_for_url(f"{proxy.url}/console/")
         page.get_by_role("button", name="Sign out").click()
@@ -394,4 +394,4 @@ def test_the_reference_of_the_api_loads_nothing_from_elsewhere(headwater, visit)
     visitor = visit(headwater)
     visitor.page.goto("/docs")
     operation = visitor.page.locator(".opblock-summary-path", has_text="crawlers").first
-    expect(operation).to_be_visible(timeout=60_000)
+    expect(operation).to_be_visible()
