@@ -39,6 +39,8 @@ def take(page: Page, url: str, key: str, story: Places, ending: str) -> None:
     for name, place in story.by_name().items():
         page.goto(url + place)
         page.locator(".pending").wait_for(state="detached")
+        if name == "docs":
+            page.locator(".opblock-summary-path").first.wait_for()
         page.wait_for_timeout(300)  # what else loads after the frame
         page.screenshot(path=FOLDER / f"{name}-{ending}.png")
 
