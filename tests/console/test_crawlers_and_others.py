@@ -182,11 +182,12 @@ async def test_a_key_is_shown_once_and_revoked_by_its_word(browser, api, say):
     assert (await api.get("/streams", headers=key)).status_code == 401
 
 
-async def test_the_system_hides_its_secrets(browser, say):
+async def test_the_system_hides_its_secrets(browser, say, url):
     from builders import SECRET  # noqa: PLC0415
 
     page = await browser.open("/console/system")
-    assert "Catalog SQLite Lake a folder of the data directory" in say(page)
+    catalog = "SQLite" if url.startswith("sqlite") else "PostgreSQL"
+    assert f"Catalog {catalog} Lake a folder of the data directory" in say(page)
     assert SECRET not in page
     assert "secret_key ********** set" in say(page)
 
