@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from browser.path_proxy import PathProxy
 from browser.story import HostileTeller, Teller, books
@@ -87,6 +87,18 @@ def test_home_shows_what_runs_while_it_runs_and_moves_nobody(serve, visit):
         expect(lane.locator(".run.is-done")).to_have_count(1)
         expect(page.locator(".needs a").first).to_be_focused()
         assert page.evaluate("window.isSame && window.scrollY === 0")
+
+
+def test_a_page_is_live_though_a_script_comes_late(told, visit):
+    visitor = visit(told[0])
+    visitor.sign_in()
+    page = visitor.page
+    late: list[Route] = []
+    page.route("**/hx-sse.min.js", lambda route: late.append(route))  # noqa: PLW0108 - Playwright marks it
+    page.goto("/console/runs", wait_until="commit")
+    page.wait_for_timeout(500)
+    with page.expect_request("**/console/happenings*"):
+        late[0].continue_()
 
 
 def test_a_list_is_sorted_by_the_heads_of_its_columns_with_the_keyboard(told, visit):
