@@ -48,6 +48,13 @@ class Buckets:
     #: Which part of them is used.
     part: int
 
+    @classmethod
+    def of(
+        cls, most: int | None, *, clock: Callable[[], float], shared: MutableSequence[float], part: int
+    ) -> "Buckets | None":
+        """Return the buckets of a kind of callers; None if they are not limited."""
+        return None if most is None else cls(most=most, clock=clock, shared=shared, part=part)
+
     def wait(self, mark: float) -> float:
         """Return the seconds until a caller may make another request; 0 if it may now."""
         now = self.clock()
@@ -107,9 +114,7 @@ class RateLimiter:
     @property
     def buckets(self) -> Buckets | None:
         """What is left of each key's rate; None if there is no limit."""
-        if self.most is None:
-            return None
-        return Buckets(most=self.most, clock=self.clock, shared=self.shared, part=0)
+        return Buckets.of(self.most, clock=self.clock, shared=self.shared, part=0)
 
     def acquire(self, key: Key) -> None:
         """Count a request of a key.
@@ -149,9 +154,7 @@ class LoginLimiter:
     @property
     def buckets(self) -> Buckets | None:
         """What each address may still try; None if there is no limit."""
-        if self.most is None:
-            return None
-        return Buckets(most=self.most, clock=self.clock, shared=self.shared, part=1)
+        return Buckets.of(self.most, clock=self.clock, shared=self.shared, part=1)
 
     def require(self, address: str | None, secret: str) -> None:
         """Refuse a caller whose address has tried too much.
